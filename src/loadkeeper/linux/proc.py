@@ -1,0 +1,97 @@
+"""/proc as bytes and as parsed readings. Opening is apart from parsing, so that saved files serve as tests.
+
+``PROC`` is the root; every function takes it as a parameter. What is gone is an outcome (``None``), never an error.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+PROC = "/proc"
+
+
+class Stat(NamedTuple):
+    """The fields we use of /proc/PID/stat (proc(5)). Ticks are 1/100 s; ``rss`` is in pages."""
+
+    pid: int
+    state: str  # R S D T t Z X I
+    ppid: int
+    group: int
+    session: int
+    user_ticks: int
+    system_ticks: int
+    children_user_ticks: int
+    children_system_ticks: int
+    start_time: int
+    rss: int
+
+
+def read(path: str) -> bytes | None:
+    """The whole file, or ``None`` when it is gone or may not be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        parts = []
+        while part := os.read(descriptor, 65536):
+            parts.append(part)
+            if len(part) < 4096:  # procfs hands out whole pages until it is done
+                break
+        return b"".join(parts)
+    except OSError:  # ESRCH: the process went while it was read
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def parse_stat(content: bytes) -> Stat | None:
+    """Fields after the command's name, which may hold blanks, brackets and newlines: it ends at the last ``)``."""
+    end = content.rfind(b")")
+    fields = content[end + 2 :].split()
+    if end < 0 or len(fields) < 22:
+        return None
+    try:
+        pid = int(content[: content.index(b" ")])
+        numbers = [int(fields[i]) for i in (1, 2, 3, 11, 12, 13, 14, 19, 21)]
+    except ValueError:
+        return None
+    return Stat(pid, fields[0].decode("ascii", "replace"), *numbers)
+
+
+def stat(pid: int, root: str = PROC) -> Stat | None:
+    content = read(f"{root}/{pid}/stat")
+    return parse_stat(content) if content else None
+
+
+def pids(root: str = PROC) -> Iterator[int]:
+    """Every process there is, threads not counted."""
+    for name in os.listdir(root):
+        if name.isdigit():
+            yield int(name)
+
+
+def children(pid: int, root: str = PROC) -> list[int]:
+    """Direct children of all threads of ``pid``. Empty when it is gone or the kernel lacks the file."""
+    found: list[int] = []
+    try:
+        threads = os.listdir(f"{root}/{pid}/task")
+    except OSError:
+        return found
+    for thread in threads:
+        content = read(f"{root}/{pid}/task/{thread}/children")
+        if content:
+            found += [int(word) for word in content.split()]
+    return found
+
+
+def environment(pid: int, name: bytes, root: str = PROC) -> bytes | None:
+    """One variable as the process was started with, or ``None``: not set, gone, or not ours to read."""
+    content = read(f"{root}/{pid}/environ")
+    if not content:
+        return None
+    prefix = name + b"="
+    for entry in content.split(b"\0"):
+        if entry.startswith(prefix):
+            return entry[len(prefix) :]
+    return None

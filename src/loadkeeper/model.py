@@ -1,0 +1,372 @@
+"""The nouns of Loadkeeper. All are frozen; they are also the messages between the process managers and the load manager.
+
+Numbers are bytes, seconds, cores and shares (0..1) everywhere; units appear in a name only where they differ.
+``None`` means *unknown* (or, for a limit, *off*) and never zero. Times are seconds of ``CLOCK_MONOTONIC``, which all
+processes of a machine share, unless a name says otherwise.
+"""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+PROTOCOL = 1
+"""Version of the messages. It is part of the load manager's address, so two versions never meet."""
+
+
+# ---------------------------------------------------------------------------------------------------------- limits
+
+
+class Amount(Struct, frozen=True, omit_defaults=True):
+    """A share of a whole, or an absolute figure: ``10%`` or ``2G``, ``90%`` or ``3.5`` cores. Exactly one is set."""
+
+    share: float | None = None
+    absolute: float | None = None
+
+    def of(self, whole: float) -> float:
+        """The figure itself, where ``whole`` is what 100 % would be."""
+        return self.share * whole if self.share is not None else float(self.absolute or 0.0)
+
+
+class Lines(Struct, frozen=True, omit_defaults=True):
+    """Where a gauge's three lines lie; ``None`` where it has none. For memory these are bytes *available*, so lower is
+    worse; for every other gauge higher is worse."""
+
+    hold: float | None = None
+    pause: float | None = None
+    end: float | None = None
+
+
+class Limits(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a run may do to its node. The defaults are the product's defaults."""
+
+    cpu: Amount | None = Amount(share=0.9)  # of all CPUs, everything on the node counted
+    cpu_promised: bool = False  # the user set `cpu` himself: own excess over it is paused, not only held
+    memory: Amount | None = Amount(share=0.1)  # kept available: the hold line
+    memory_gap: int = 0  # bytes added to the hold line
+    memory_pause: Amount | None = None  # instead of 0.6 of the knob
+    memory_end: Amount | None = None  # instead of 0.3 of the knob
+    swap: Amount | None = None  # kept free of swap: the hold line of gauge `swap`
+    gauges: dict[str, Lines] = {}  # lines of any other gauge: `pressure.cpu`, `pressure.io`, a sensor of the user's own
+    workers_memory: Amount | None = None  # a share is of what would be available without the workers
+    workers_cpu: Amount | None = None
+    memory_per_worker: int | None = None  # a cap: ended above it
+    memory_need: int | None = None  # reserved for each worker, instead of what is learned
+    max_pause: float = 300.0  # all pauses of one attempt together, then it is given back
+    give_up: float | None = 60.0  # critical for so long: the run gives up; None: never
+
+
+# --------------------------------------------------------------------------------------------------------- reasons
+
+
+class Reason(StrEnum):
+    """Why something was decided. `record.sentences` has a sentence for each; a test holds the two together."""
+
+    # why no more workers are admitted
+    WORK_DONE = "work-done"  # nothing waits
+    JOBS = "jobs"  # at the user's --jobs
+    MEMORY = "memory"  # one more would not fit above the hold line
+    CPU = "cpu"  # one more would cross the CPU line
+    GAUGE = "gauge"  # another gauge is over its hold line
+    BUDGET = "budget"  # one more would not fit into --workers-memory
+    BUDGET_CPU = "budget-cpu"  # ... --workers-cpu
+    RAMP = "ramp"  # slots double at most each 0.5 s
+    TURN = "turn"  # another pool comes first
+    PAUSED_FIRST = "paused-first"  # paused workers go on before new ones start
+    END_AWAITED = "end-awaited"  # the memory of an ended worker is not back yet
+    BACK_OFF = "back-off"  # a worker had to be ended a moment ago
+    OVERDRAWN = "overdrawn"  # those that run will need more than there is
+    UNKNOWN = "unknown"  # a gauge cannot be read
+    NEIGHBOUR = "neighbour"  # another user's load manager is on this node: one admission at a time
+    NO_LOAD_MANAGER = "no-load-manager"  # the process manager has lost it and waits for the next
+
+    # why a worker is paused
+    MEMORY_PAUSE = "memory-pause"  # available fell (or is about to fall) to the pause line
+    LEAD = "lead"  # what the worker nearest to its peak still needs is kept free
+    BUDGET_PAUSE = "budget-pause"  # the same two, inside --workers-memory
+    FOREIGN_CPU = "foreign-cpu"  # somebody else's load on the CPUs
+    CPU_PROMISE = "cpu-promise"  # our own load above a --cpu that the user set
+    BUDGET_CPU_PAUSE = "budget-cpu-pause"
+    GAUGE_PAUSE = "gauge-pause"
+    SUSPENDED = "suspended"  # the run itself was stopped by ^Z
+
+    # why a worker is ended
+    MEMORY_END = "memory-end"  # available fell to the end line
+    MEMORY_AHEAD = "memory-ahead"  # somebody else's growth is about to take it there
+    BUDGET_END = "budget-end"  # the end line inside --workers-memory
+    NEVER_FITS = "never-fits"  # it cannot fit even alone
+    CAP = "cap"  # above --memory-per-worker
+    PATIENCE = "patience"  # paused for longer than it may be
+    STOP_IGNORED = "stop-ignored"  # it ran on after a pause, near the line
+    GAUGE_END = "gauge-end"
+    TIMEOUT = "timeout"  # the user's --timeout
+    HALT = "halt"  # ^C, SIGTERM, SIGHUP, or the run gave up
+    ORPHAN = "orphan"  # its process manager is dead
+
+    OPERATOR = "operator"  # somebody asked for it: pause, resume, stop, drain
+
+
+class Why(Struct, frozen=True, omit_defaults=True):
+    """The reason for one thing wanted, with its figures: gauge, reading, line. Data; sentences are made elsewhere."""
+
+    reason: Reason
+    gauge: str = ""  # `memory`, `cpu`, `workers-memory`, `workers-cpu`, `swap`, `pressure.*`, a sensor's name
+    reading: float | None = None  # the gauge now
+    line: float | None = None  # the line it is held against
+    need: float | None = None  # bytes or cores that one more (or this one, to go on) is expected to need
+    held: float | None = None  # bytes the worker holds
+
+
+# ------------------------------------------------------------------------------------- what process managers report
+
+
+class WorkerState(StrEnum):
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    ENDING = "ending"
+
+
+class PauseMode(StrEnum):
+    AUTO = "auto"
+    NEVER = "never"
+    STOP = "stop"
+    FREEZE = "freeze"
+    ASK = "ask"
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    GIVEN_BACK = "given-back"
+    BURIED = "buried"
+
+
+class Want(StrEnum):
+    """What the operator wants of a run, pool or worker."""
+
+    RUN = "run"
+    PAUSE = "pause"
+    DRAIN = "drain"  # start nothing more, let what runs finish
+    STOP = "stop"  # end now, give the tasks back
+
+
+class WorkerReport(Struct, frozen=True, array_like=True):
+    """A live worker as its process manager knows it. A worker's identity is ``<run>.<n>``."""
+
+    n: int
+    pool: str
+    task: str  # what `list` shows: the sequence number
+    pid: int
+    start_time: int  # clock ticks after boot, field 22 of /proc/PID/stat: with the pid, the process
+    started: float
+    state: WorkerState
+    active: float  # seconds it has run, pauses not counted
+    paused_since: float | None = None
+    paused_for: float = 0.0  # finished pauses of this attempt, seconds
+    floor: int = 0  # 1.5 x what this task held when it was last ended
+    patience: float = 300.0  # seconds that its pauses together may last
+    leaf: str | None = None  # path of its cgroup, where it has one of its own
+    value: str = ""  # the start of what it works on, for people
+
+
+class PoolReport(Struct, frozen=True):
+    name: str
+    kind: str
+    waiting: int | None  # None: unknown, treated as many
+    priority: int = 0
+    max_workers: int | None = None
+    pause: PauseMode = PauseMode.AUTO
+
+
+class TaskCounts(Struct, frozen=True):
+    waiting: int | None = None
+    running: int = 0
+    done: int = 0
+    failed: int = 0
+    given_back: int = 0
+    buried: int = 0
+
+
+class WorkerExit(Struct, frozen=True, array_like=True):
+    """One exit, numbered by the run: told again until the load manager has confirmed it."""
+
+    number: int
+    n: int
+    pool: str
+    kind: str
+    peak: int  # bytes: ru_maxrss or memory.peak; an upper bound for children smaller than the process manager; 0: none
+    cpu_seconds: float
+    active: float  # seconds it ran, pauses not counted
+    outcome: Outcome
+    at: float
+
+
+class RunState(StrEnum):
+    RUNNING = "running"
+    DRAINING = "draining"
+    PAUSED = "paused"
+    CRITICAL = "critical"
+
+
+class Report(Struct, frozen=True, tag="report"):
+    """A run's whole state, sent after changes and once a second. ``number`` grows with each."""
+
+    run: str
+    number: int
+    pools: list[PoolReport]
+    workers: list[WorkerReport]
+    exits: list[WorkerExit]
+    tasks: TaskCounts
+    state: RunState = RunState.RUNNING
+    confirmed: int = 0  # the last verdict that the process manager has made true
+    wants: dict[str, Want] = {}  # the operator's wants as last heard, so that the next load manager knows them
+
+
+class Hello(Struct, frozen=True, tag="hello"):
+    """First message of a process manager: who it is, before it starts anything."""
+
+    run: str
+    name: str
+    pid: int
+    start_time: int
+    limits: Limits
+    grace: float
+    command: str  # for people
+    state_dir: str  # where its journal lies
+    began: float = 0.0  # seconds since the epoch
+    protocol: int = PROTOCOL
+
+
+class Bye(Struct, frozen=True, tag="bye"):
+    """The run is over and nothing of it is left."""
+
+    run: str
+
+
+# ----------------------------------------------------------------------------------- what the load manager answers
+
+
+class Ending(Struct, frozen=True):
+    """A worker that must end. ``kill``: at once, the grace is over. ``bury``: its task can never fit here."""
+
+    why: Why
+    kill: bool = False
+    bury: bool = False
+
+
+class PoolVerdict(Struct, frozen=True):
+    slots: int
+    why: Why | None = None  # why not more
+
+
+class Verdict(Struct, frozen=True, tag="verdict"):
+    """The whole wanted state of one run. Numbered; a later one replaces an earlier one."""
+
+    run: str
+    number: int
+    heard: int  # the last report that it rests on; exits up to there are confirmed
+    pools: dict[str, PoolVerdict]
+    paused: dict[int, Why]  # by the worker's n; who is in it must not run
+    ending: dict[int, Ending]
+    want: Want = Want.RUN
+    wants: dict[str, Want] = {}
+    critical: bool = False  # give the tasks back and give up
+    exits_heard: int = 0  # the last exit number that was taken in
+
+
+class Welcome(Struct, frozen=True, tag="welcome"):
+    """Answer to Hello: the process to watch."""
+
+    pid: int
+    start_time: int
+    protocol: int = PROTOCOL
+
+
+# ----------------------------------------------------------------------------------------- what `decide` is shown
+
+
+class WorkerSeen(Struct, frozen=True, kw_only=True):
+    """A live worker with what the last sweep measured of all its members together."""
+
+    id: str  # <run>.<n>
+    pool: str  # the PoolSeen's id
+    kind: str
+    state: WorkerState  # what is so: PAUSED when the kernel shows it stopped or frozen
+    started: float
+    active: float = 0.0
+    paused_since: float | None = None
+    paused_for: float = 0.0
+    patience: float = 300.0
+    floor: int = 0
+    rss: int | None = None  # bytes held, None until swept
+    processes: int = 1
+    cpu: float | None = None  # cores in use, over the last sweeps
+    cpu_seconds: float = 0.0
+    exiting: bool = False  # it shows no memory any more and is not gone yet
+    obeyed: float | None = None  # seconds from the last pause signal until it stood; grows while it does not
+
+
+class PoolSeen(Struct, frozen=True, kw_only=True):
+    """A pool of a run. Pools of equal priority share alike, whichever run they are of."""
+
+    id: str  # <run>/<name>
+    run: str
+    kind: str
+    waiting: int | None = None
+    priority: int = 0
+    max_workers: int | None = None
+    pausable: bool = True
+    limits: Limits = Limits()
+    want: Want = Want.RUN
+    silent: bool = False  # its process manager does not answer: give it nothing
+
+
+class ExitSeen(Struct, frozen=True, kw_only=True):
+    """A worker that is gone since the last look."""
+
+    id: str
+    pool: str
+    kind: str
+    peak: int = 0  # bytes
+    mean: int | None = None  # bytes over its life, None if no sweep saw it
+    cpu_seconds: float = 0.0
+    active: float = 0.0
+    outcome: Outcome = Outcome.DONE
+    killed_by_kernel: bool = False
+
+
+class Seen(Struct, frozen=True, kw_only=True):
+    """Everything that one decision rests on. The same `Seen` and memory give the same verdict."""
+
+    now: float
+    total: int  # bytes: the memory limit that binds
+    cpus: float  # cores: the CPU limit that binds
+    available: int | None  # bytes that can still be taken before reclaim fails
+    busy: float | None  # cores in use on the node since the last reading
+    own: float = 0.0  # cores of it that are ours: workers, exits, process and load managers
+    gauges: dict[
+        str, float | None
+    ] = {}  # every other gauge: `swap`, `pressure.cpu`, `pressure.memory`, `pressure.io`, sensors
+    dirty: int = 0  # bytes dirty or in writeback
+    swept: float | None = None  # when the workers' memory was last read, and ...
+    swept_available: int | None = None  # ... what was available then
+    workers: tuple[WorkerSeen, ...] = ()
+    pools: tuple[PoolSeen, ...] = ()
+    exits: tuple[ExitSeen, ...] = ()
+    wants: dict[str, Want] = {}  # the operator's, by worker id
+    neighbours: int = 0  # load managers of other users on this node
+    jitter: float = 0.0  # 0..1, drawn by the load manager
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """What is wanted of all runs together, and when to look again."""
+
+    pools: dict[str, PoolVerdict]  # by PoolSeen.id
+    paused: dict[str, Why]  # by worker id: the whole set that must stand, each with the reading of this look
+    ending: dict[str, Ending]
+    critical: dict[str, Why] = {}  # by run: gives up now
+    next_look: float = 0.1  # seconds
+    next_sweep: float = 0.5  # seconds between two sweeps of the workers' memory
+    lines: dict[str, dict[str, Lines]] = {}  # by run, by gauge: in the gauge's own unit

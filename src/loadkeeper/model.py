@@ -1,4 +1,4 @@
-"""The nouns of Loadkeeper. All are frozen; they are also the messages between the process managers and the load manager.
+"""The nouns of Loadkeeper. All are frozen; they are also the messages between process managers and load manager.
 
 Numbers are bytes, seconds, cores and shares (0..1) everywhere; units appear in a name only where they differ.
 ``None`` means *unknown* (or, for a limit, *off*) and never zero. Times are seconds of ``CLOCK_MONOTONIC``, which all

@@ -1,4 +1,4 @@
-"""Sizes, durations and shares: one parser and one formatter for each. Numbers stay numbers until a person reads them."""
+"""Sizes, durations, shares: one parser and one formatter for each. Numbers stay numbers until a person reads them."""
 
 import re
 
@@ -21,7 +21,7 @@ def parse_size(text: str) -> int:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds from ``30s``, ``5m``, ``1h``, ``250ms`` or a bare number of seconds; parts add up: ``1h30m``. Raises SettingsError."""
+    """Seconds from ``30s``, ``5m``, ``250ms`` or a bare number; parts add up: ``1h30m``. Raises SettingsError."""
     rest, total = text.strip(), 0.0
     if not rest:
         raise SettingsError("an empty text is not a duration; write it as 30s, 5m or 1h30m")

@@ -9,7 +9,7 @@ from .readings import CpuTimes
 STEP = 0.1
 """Seconds between two samples at least. /proc/stat counts in ticks of 10 ms."""
 WINDOW = 0.3
-"""Seconds that a reading looks back. Cut off to ticks, two CPUs over 0.1 s are 3.5 % off (a deviation), over 0.3 s 1 %."""
+"""Seconds that a reading looks back. Cut off to ticks, two CPUs are 3.5 % off over 0.1 s and 1 % over 0.3 s."""
 
 
 class Busy(NamedTuple):

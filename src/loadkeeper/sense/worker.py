@@ -1,0 +1,154 @@
+"""One worker with all its processes: what it holds and uses, over its life."""
+
+from collections import deque
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from ..linux.gauges import Gauge
+from ..linux.proc import Stat
+from . import readings
+from .held import GONE, Held
+from .readings import TICK
+from .shares import Process
+
+CPU_WINDOW = 0.5
+"""Seconds that the CPU of a worker looks back at least: a tick is 2 % of a core over it."""
+_STOPPED = frozenset("Tt")
+_LEAF_HELD = (b"anon ", b"shmem ", b"kernel ")
+
+
+class WorkerReading(Struct, frozen=True, kw_only=True):
+    """What a worker holds and uses, all its processes together."""
+
+    rss: int | None  # bytes held, shared memory counted once; None until swept
+    cpu: float | None  # cores, over the last 0.5 s or more
+    cpu_seconds: float  # in all, children that were waited for included
+    processes: int  # that live
+    state: str  # `running`, `stopped` (every one of them), `frozen`, `gone`
+    exiting: bool  # no memory shows any more and it is not gone: `rss` is what it held last, and still does
+    members: tuple[Process, ...]  # (pid, start time) of all that were there at the last full sweep, zombies included
+    swept: float  # when `rss` was read
+
+    @property
+    def stopped(self) -> bool:
+        return self.state in {"stopped", "frozen"}
+
+
+class Life:
+    """Largest size and the mean over the time it was not stopped."""
+
+    __slots__ = ("_last", "_now", "_seconds", "_sum", "largest")
+
+    def __init__(self) -> None:
+        self.largest = 0
+        self._sum = self._seconds = 0.0
+        self._last = 0
+        self._now: float | None = None
+
+    def add(self, now: float, size: int, *, active: bool) -> None:
+        if self._now is not None and active:
+            passed = max(0.0, now - self._now)
+            self._sum += (self._last + size) / 2 * passed
+            self._seconds += passed
+        self._now, self._last = now, size
+        self.largest = max(self.largest, size)
+
+    def read(self) -> tuple[int, int] | None:
+        """(largest, mean) bytes, or ``None`` before it was ever seen to hold anything."""
+        if not self.largest:
+            return None
+        return self.largest, int(self._sum / self._seconds) if self._seconds else self.largest
+
+
+class Worker:
+    """What the sensor remembers of one worker between two sweeps."""
+
+    def __init__(self, leader: Process, leaf: str | None) -> None:
+        self.leader = leader
+        self.life = Life()
+        self.members: dict[Process, Held] = {}
+        self.reading: WorkerReading | None = None
+        self._cpu: dict[Process, tuple[float, int]] = {}  # CPU seconds and parent of each at the last sweep
+        self._left = 0.0  # CPU seconds of members that somebody else waited for
+        self._samples: deque[tuple[float, float]] = deque()
+        self._leaf_tells = False
+        self._leaf_memory = Gauge(f"{leaf}/memory.stat") if leaf else None
+        self._leaf_events = Gauge(f"{leaf}/cgroup.events") if leaf else None
+        self._leaf_cpu = Gauge(f"{leaf}/cpu.stat") if leaf else None
+
+    @property
+    def in_leaf(self) -> bool:
+        """Does a control group of its own tell what it holds?"""
+        return self._leaf_tells
+
+    # ----------------------------------------------------------------------------------------------------- memory
+
+    def held(self, page: int) -> tuple[int, bool]:
+        """(bytes, does it exit?). A process that shows nothing and still is there holds what it held last."""
+        in_leaf = self._leaf_held()
+        size, shown = 0, False
+        for member in self.members.values():
+            resident = member.read(page)
+            shown = shown or bool(resident)
+            size += member.last if resident is not None else 0
+        self._leaf_tells = bool(in_leaf)
+        if in_leaf:
+            size = in_leaf
+        return size, not shown and size > 0
+
+    def _leaf_held(self) -> int | None:
+        """In a leaf with a memory controller the kernel knows: its own tmpfs files are in it, too."""
+        stat = self._leaf_memory.read() if self._leaf_memory else None
+        if not stat:
+            return None
+        parts = [readings.field(stat, key) for key in _LEAF_HELD]
+        return None if parts[0] is None else sum(part or 0 for part in parts)
+
+    # -------------------------------------------------------------------------------------------------------- CPU
+
+    def cpu_seconds(self, stats: Sequence[Stat]) -> float:
+        """CPU seconds of all members ever. A member that is gone was counted by the member that waited for it; where
+        its parent was none of them, it is added by hand."""
+        leaf = self._leaf_cpu.read() if self._leaf_cpu else None
+        micro = readings.field(leaf, b"usage_usec ") if leaf else None
+        if micro is not None:
+            return micro / 1e6
+        now = {(stat.pid, stat.start_time): (_seconds(stat), stat.ppid) for stat in stats}
+        pids = {pid for pid, _ in now}
+        for process, (seconds, parent) in self._cpu.items():
+            if process not in now and parent not in pids:
+                self._left += seconds
+        self._cpu = now
+        return self._left + sum(seconds for seconds, _ in now.values())
+
+    def cores(self, now: float, seconds: float) -> float | None:
+        samples = self._samples
+        if samples and seconds < samples[-1][1]:
+            seconds = samples[-1][1]  # whoever waited for a member has not been counted yet
+        samples.append((now, seconds))
+        while len(samples) > 2 and now - samples[1][0] >= CPU_WINDOW:
+            samples.popleft()
+        began, before = samples[0]
+        return (seconds - before) / (now - began) if now > began else None
+
+    # ------------------------------------------------------------------------------------------------------ state
+
+    def state(self, letters: Sequence[str]) -> str:
+        """Stopped only when every process is: one that runs can still grow."""
+        living = [letter for letter in letters if letter not in GONE]
+        if not living:
+            return "gone"
+        events = self._leaf_events.read() if self._leaf_events else None
+        if events and readings.field(events, b"frozen ") == 1:
+            return "frozen"
+        return "stopped" if all(letter in _STOPPED for letter in living) else "running"
+
+    def close(self) -> None:
+        for member in self.members.values():
+            member.close()
+
+
+def _seconds(stat: Stat) -> float:
+    ticks = stat.user_ticks + stat.system_ticks + stat.children_user_ticks + stat.children_system_ticks
+    return ticks * TICK

@@ -114,6 +114,7 @@ class Why(Struct, frozen=True, omit_defaults=True):
     line: float | None = None  # the line it is held against
     need: float | None = None  # bytes or cores that one more (or this one, to go on) is expected to need
     held: float | None = None  # bytes the worker holds
+    recovered: float | None = None  # bytes available from which an end for memory is no longer wanted
 
 
 # ------------------------------------------------------------------------------------- what process managers report
@@ -201,6 +202,8 @@ class WorkerExit(Struct, frozen=True, array_like=True):
     active: float  # seconds it ran, pauses not counted
     outcome: Outcome
     at: float
+    peak_is_bound: bool = False  # `peak` is not above the process manager's own: the child's may be anything below
+    killed_by_kernel: bool = False
 
 
 class RunState(StrEnum):

@@ -95,3 +95,16 @@ def environment(pid: int, name: bytes, root: str = PROC) -> bytes | None:
         if entry.startswith(prefix):
             return entry[len(prefix) :]
     return None
+
+
+def boot_id(root: str = PROC) -> str:
+    """A random name of this boot, or ``""`` where it cannot be read."""
+    return (read(f"{root}/sys/kernel/random/boot_id") or b"").decode("ascii", "replace").strip()
+
+
+def pid_namespace(root: str = PROC) -> str:
+    """``pid:[4026531836]``: in which pids mean the same, or ``""`` where it cannot be read."""
+    try:
+        return os.readlink(f"{root}/self/ns/pid")
+    except OSError:
+        return ""

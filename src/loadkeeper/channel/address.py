@@ -1,0 +1,97 @@
+"""Where a load manager is found: a directory of this user's own, one place in it for each node.
+
+The place is keyed by user, pid namespace, boot id, protocol and the innermost cgroup that carries a limit: a container
+or a batch job gets a load manager of its own, two terminals share one.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ..errors import PlaceError
+from ..linux.proc import boot_id, pid_namespace
+from ..model import PROTOCOL
+
+LONGEST = 107
+"""Bytes in the path of a Unix socket (unix(7))."""
+
+
+class Place(NamedTuple):
+    """The directory of one load manager. Names are short, for the socket's path is."""
+
+    directory: str
+
+    @property
+    def lock(self) -> str:
+        return f"{self.directory}/lm.lock"
+
+    @property
+    def socket(self) -> str:
+        return f"{self.directory}/lm.sock"
+
+    @property
+    def log(self) -> str:
+        return f"{self.directory}/lm.log"
+
+
+def runtime_dir(environment: Mapping[str, str]) -> str:
+    """The user's directory for sockets and locks; not made yet. ``LOADKEEPER_RUNTIME_DIR`` overrides."""
+    if own := environment.get("LOADKEEPER_RUNTIME_DIR"):
+        return own
+    if base := environment.get("XDG_RUNTIME_DIR"):
+        return f"{base}/loadkeeper"
+    base = f"/run/user/{os.getuid()}"
+    return f"{base}/loadkeeper" if os.access(base, os.W_OK) else f"/tmp/loadkeeper-{os.getuid()}"
+
+
+def secure(directory: str) -> str:
+    """Make the directory if need be, and make sure that it is ours alone. Raises PlaceError."""
+    try:
+        os.makedirs(os.path.dirname(directory), exist_ok=True)
+        try:
+            os.mkdir(directory, 0o700)
+        except FileExistsError:
+            pass
+        found = os.lstat(directory)
+    except OSError as error:
+        raise PlaceError(
+            f"the runtime directory {directory} cannot be used: {error.strerror}; "
+            "set XDG_RUNTIME_DIR to a directory that you may write to"
+        ) from None
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
+        raise PlaceError(
+            f"the runtime directory {directory} is not safe: it must be a directory (no link) of user {os.getuid()} "
+            "with mode 0700; remove it, or set XDG_RUNTIME_DIR to another"
+        )
+    return directory
+
+
+def place_name(bound_to: str) -> str:
+    """The name of the place that the caller's processes belong to; ``bound_to`` is the innermost cgroup that limits
+    them, or ``""``."""
+    key = "\0".join((str(os.getuid()), pid_namespace(), boot_id(), bound_to, str(PROTOCOL)))
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:10]
+
+
+def place(environment: Mapping[str, str], bound_to: str) -> Place:
+    """The place of the load manager that the caller's processes belong to, made if need be. Raises PlaceError."""
+    found = Place(f"{secure(runtime_dir(environment))}/{place_name(bound_to)}")
+    if len(os.fsencode(found.socket)) > LONGEST:
+        raise PlaceError(
+            f"the runtime directory is too long a path for a socket ({found.socket}: {len(found.socket)} bytes, "
+            f"{LONGEST} are possible); set XDG_RUNTIME_DIR to a shorter one"
+        )
+    secure(found.directory)
+    return found
+
+
+def places(environment: Mapping[str, str]) -> list[Place]:
+    """Every place of this user that has a socket. Nothing is made."""
+    root = runtime_dir(environment)
+    try:
+        names = sorted(os.listdir(root))
+    except OSError:
+        return []
+    return [found for name in names if os.path.exists((found := Place(f"{root}/{name}")).socket)]

@@ -1,0 +1,73 @@
+"""The calling side of the channel: a process manager's, or a verb's."""
+
+import socket
+import time
+
+import zmq
+
+from ..errors import ChannelError
+from .messages import LARGEST, FromLoadManager, ToLoadManager, decode_reply, encode
+
+
+def listening(path: str) -> bool:
+    """Whether a living process listens on the Unix socket. (A name on disk alone says nothing.)"""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(path)
+        except BlockingIOError:
+            return True  # its queue is full, so it lives
+        except OSError:
+            return False
+    return True
+
+
+class Client:
+    """A connection to the load manager behind ``socket``. Sending never blocks; replies are drained with `receive`
+    whenever `fileno` is readable and after each `send` (ZeroMQ's descriptor is edge-triggered)."""
+
+    def __init__(self, path: str, context: zmq.Context[zmq.Socket[bytes]] | None = None) -> None:
+        self._context = context or zmq.Context(1)
+        self._own_context = context is None
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.linger = 0
+        self._socket.maxmsgsize = LARGEST
+        self._socket.reconnect_ivl = 5
+        self._socket.reconnect_ivl_max = 100
+        self._socket.sndhwm = 1000
+        self._socket.connect(f"ipc://{path}")
+
+    def fileno(self) -> int:
+        return self._socket.fd
+
+    def send(self, message: ToLoadManager) -> bool:
+        """False when the queue to a load manager that does not read is full: the next whole state replaces it."""
+        try:
+            self._socket.send(encode(message), zmq.DONTWAIT)
+        except zmq.Again:
+            return False
+        return True
+
+    def receive(self) -> list[FromLoadManager]:
+        """Everything that has arrived. Raises ChannelError for what is no message of ours."""
+        messages: list[FromLoadManager] = []
+        while True:
+            try:
+                frame = self._socket.recv(zmq.DONTWAIT)
+            except zmq.Again:
+                return messages
+            messages.append(decode_reply(frame))
+
+    def ask(self, message: ToLoadManager, seconds: float = 2.0) -> FromLoadManager:
+        """Send one request and wait for its reply. Raises ChannelError after ``seconds``."""
+        self.send(message)
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if self._socket.poll(int(left * 1000) + 1):
+                return decode_reply(self._socket.recv())
+        raise ChannelError(f"the load manager does not answer within {seconds:g} s")
+
+    def close(self, linger: float = 0.0) -> None:
+        """Let go; what was sent a moment ago gets ``linger`` seconds to leave."""
+        self._socket.close(linger=int(linger * 1000))
+        if self._own_context:
+            self._context.term()

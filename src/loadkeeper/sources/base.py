@@ -1,0 +1,57 @@
+"""The seam to where tasks come from. One contract for a count, a list of commands and, later, queues."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Task:
+    """A unit of work that must be done once. ``value`` is bytes as they came: no encoding is assumed."""
+
+    number: int  # from 1, in the order in which the source handed them out: `{#}`
+    value: bytes = b""
+    failures: int = 0  # attempts that failed by the task's own fault
+    returns: int = 0  # attempts that we ended: never counted as its failure
+    floor: int = 0  # bytes: 1.5 x what it held when it was last ended
+
+
+class Source(ABC):
+    """Where tasks come from and go back to. A task leaves it for good only by `done` or `bury`.
+
+    All methods are called from the process manager's loop and return at once; a source that waits for something
+    (a stream, a broker) does so in a thread of its own and calls ``wake`` when there is more.
+    """
+
+    @abstractmethod
+    def waiting(self) -> int | None:
+        """Tasks that wait, or ``None`` when nobody knows: treated as many."""
+
+    @abstractmethod
+    def take(self) -> Task | None:
+        """The next task, or ``None`` when there is none at the moment."""
+
+    @abstractmethod
+    def exhausted(self) -> bool:
+        """True once nothing waits and nothing can come any more, except what is given back."""
+
+    def keep(self, task: Task) -> None:
+        """Called now and then while a task is held, paused too: a broker's claim is kept fresh."""
+
+    @abstractmethod
+    def done(self, task: Task) -> None:
+        """The task is done; it leaves the source."""
+
+    @abstractmethod
+    def give_back(self, task: Task) -> None:
+        """The task is returned unharmed: it comes again, before what has not been taken yet."""
+
+    @abstractmethod
+    def bury(self, task: Task) -> None:
+        """The task is put aside for a person to look at; it leaves the source."""
+
+    def deadline(self, task: Task) -> float | None:
+        """Seconds a task may stay unanswered, counted from its delivery; ``None``: as long as it takes."""
+        return None
+
+    def close(self) -> None:
+        """Let go of everything; what is held goes back where a queue can take it back."""

@@ -1,0 +1,120 @@
+"""Where tasks come from: one contract for all, and what each adds."""
+
+import os
+import threading
+import time
+
+import pytest
+
+from loadkeeper.sources.commands import AHEAD, Stream, Values
+from loadkeeper.sources.count import Count
+
+
+def stream_of(content: bytes, woken=lambda: None) -> Stream:
+    read, write = os.pipe()
+
+    def feed():
+        with os.fdopen(write, "wb") as pipe:
+            pipe.write(content)
+
+    threading.Thread(target=feed, daemon=True).start()
+    return Stream(read, woken)
+
+
+def take_all(source, seconds=10.0):
+    """Everything the source has to give, waiting where it is a stream."""
+    found, until = [], time.monotonic() + seconds
+    while not source.exhausted():
+        assert time.monotonic() < until, "the source neither gives nor ends"
+        task = source.take()
+        if task is None:
+            threading.Event().wait(0.001)
+        else:
+            found.append(task)
+    return found
+
+
+SOURCES = {
+    "count": lambda: Count(5),
+    "values": lambda: Values([b"a", b"b", b"c", b"d", b"e"]),
+    "stream": lambda: stream_of(b"a\nb\nc\nd\ne\n"),
+}
+
+
+@pytest.fixture(params=SOURCES)
+def source(request):
+    made = SOURCES[request.param]()
+    yield made
+    made.close()
+
+
+def test_every_task_comes_once_and_is_numbered_from_one(source):
+    assert [task.number for task in take_all(source)] == [1, 2, 3, 4, 5]
+    assert source.waiting() == 0
+    assert source.take() is None
+
+
+def test_what_is_given_back_comes_again_and_the_source_is_not_exhausted_before(source):
+    tasks = take_all(source)
+    source.give_back(tasks[2])
+    assert not source.exhausted()
+    assert source.waiting() == 1
+    assert source.take() is tasks[2]
+    assert source.exhausted()
+
+
+def test_done_and_bury_take_a_task_out_for_good(source):
+    first, second, *_ = take_all(source)
+    source.done(first)
+    source.bury(second)
+    assert source.exhausted()
+
+
+def test_a_stream_gives_its_first_value_before_its_end():
+    read, write = os.pipe()
+    woken = threading.Event()
+    source = Stream(read, woken.set)
+    os.write(write, b"first\nsec")
+    assert woken.wait(5)
+    task = source.take()
+    assert task is not None
+    assert task.value == b"first"
+    assert source.waiting() is None
+    assert not source.exhausted()
+    os.close(write)
+    assert [task.value for task in take_all(source)] == [b"sec"]
+
+
+def test_values_are_bytes_as_they_came_empty_ones_too():
+    hostile = [b"", b" ", b"\xff\xfe", b"a\0b", b"-rf", b"*", b"x" * 300_000]
+    assert [task.value for task in take_all(stream_of(b"\n".join(hostile) + b"\n"))] == hostile
+
+
+def test_an_endless_producer_is_not_read_ahead():
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    source = Stream(read, lambda: None)
+    written = 0
+    quiet_since = time.monotonic()
+    while time.monotonic() - quiet_since < 0.3:
+        try:
+            written += os.write(write, b"y\n" * 512)
+            quiet_since = time.monotonic()
+        except BlockingIOError:
+            threading.Event().wait(0.01)
+    assert written <= 2 * (AHEAD + 1) + (1 << 16) * 3, "the reader took more than its queue and a pipe hold"
+    source.close()
+    os.close(write)
+
+
+def test_closing_a_stream_lets_its_thread_go():
+    read, write = os.pipe()
+    os.write(write, b"v\n" * 10_000)
+    source = Stream(read, lambda: None)
+    until = time.monotonic() + 5
+    while len(source._ready) < AHEAD and time.monotonic() < until:
+        threading.Event().wait(0.001)
+    source.close()
+    source._thread.join(5)
+    assert not source._thread.is_alive()
+    os.close(write)

@@ -77,6 +77,7 @@ class Reason(StrEnum):
     OVERDRAWN = "overdrawn"  # those that run will need more than there is
     UNKNOWN = "unknown"  # a gauge cannot be read
     NEIGHBOUR = "neighbour"  # another user's load manager is on this node: one admission at a time
+    SILENT = "silent"  # the run's process manager does not answer
     NO_LOAD_MANAGER = "no-load-manager"  # the process manager has lost it and waits for the next
 
     # why a worker is paused
@@ -114,6 +115,7 @@ class Why(Struct, frozen=True, omit_defaults=True):
     line: float | None = None  # the line it is held against
     need: float | None = None  # bytes or cores that one more (or this one, to go on) is expected to need
     held: float | None = None  # bytes the worker holds
+    expected: float | None = None  # what those that run are expected to take beyond the reading, kept free for them
     recovered: float | None = None  # bytes available from which an end for memory is no longer wanted
 
 
@@ -277,6 +279,8 @@ class Verdict(Struct, frozen=True, tag="verdict"):
     wants: dict[str, Want] = {}
     critical: bool = False  # give the tasks back and give up
     exits_heard: int = 0  # the last exit number that was taken in
+    urgent: bool = False  # an ask at a checkpoint becomes a stop at once
+    throttled: dict[int, float] = {}  # by the worker's n: the share of each 200 ms that it may run
 
 
 class Welcome(Struct, frozen=True, tag="welcome"):
@@ -353,6 +357,7 @@ class Seen(Struct, frozen=True, kw_only=True):
         str, float | None
     ] = {}  # every other gauge: `swap`, `pressure.cpu`, `pressure.memory`, `pressure.io`, sensors
     dirty: int = 0  # bytes dirty or in writeback
+    swap_total: int = 0  # bytes; gauge `swap` is the share of it in use
     swept: float | None = None  # when the workers' memory was last read, and ...
     swept_available: int | None = None  # ... what was available then
     workers: tuple[WorkerSeen, ...] = ()
@@ -372,4 +377,6 @@ class Decision(Struct, frozen=True, kw_only=True):
     critical: dict[str, Why] = {}  # by run: gives up now
     next_look: float = 0.1  # seconds
     next_sweep: float = 0.5  # seconds between two sweeps of the workers' memory
-    lines: dict[str, dict[str, Lines]] = {}  # by run, by gauge: in the gauge's own unit
+    lines: dict[str, dict[str, Lines]] = {}  # by run, by gauge: in the gauge's own unit (cpu and workers-cpu: cores)
+    urgent: tuple[str, ...] = ()  # runs whose room is gone: an ask at a checkpoint becomes a stop at once
+    throttled: dict[str, float] = {}  # by worker id: the share of each 200 ms (or of a core quota) that it may run

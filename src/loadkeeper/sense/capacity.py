@@ -16,9 +16,7 @@ def capacity(proc_root: str = PROC, sys_root: str = SYS, environment: Mapping[st
     return NodeSensor(proc_root, sys_root, environment).read(0.0).capacity
 
 
-def binding_cgroup(
-    proc_root: str = PROC, sys_root: str = SYS, environment: Mapping[str, str] | None = None
-) -> str:
+def binding_cgroup(proc_root: str = PROC, sys_root: str = SYS, environment: Mapping[str, str] | None = None) -> str:
     """The directory of the innermost control group that limits this process, or ``""``: what tells one container or
     batch job from another. Units and login scopes without a limit do not count."""
     sensor = NodeSensor(proc_root, sys_root, environment)

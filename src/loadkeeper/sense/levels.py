@@ -55,7 +55,14 @@ class MemoryLevel:
         self._asked = now if state is None else float("-inf")
         return state
 
+    def carries_limit(self) -> bool:
+        """Has it a limit of its own, not only an ancestor's?"""
+        return any(readings.limit(gauge.read()) is not None for gauge in self._limits())
+
     def _read(self) -> MemoryState | None:
+        raise NotImplementedError
+
+    def _limits(self) -> tuple[Gauge, ...]:
         raise NotImplementedError
 
     def _state(self, limit: int, used: int | None, stat: bytes | None, keys: "_Keys") -> MemoryState:
@@ -93,6 +100,9 @@ class MemoryLevelV1(MemoryLevel):
             return None
         return self._state(least, readings.number(self._usage.read()), stat, _V1_KEYS)
 
+    def _limits(self) -> tuple[Gauge, ...]:
+        return (self._limit,)
+
 
 class MemoryLevelV2(MemoryLevel):
     """Version 2. ``memory.high`` counts as a limit: who goes above it is throttled until nothing moves."""
@@ -106,7 +116,7 @@ class MemoryLevelV2(MemoryLevel):
         self._swap = Gauge(f"{level.directory}/memory.swap.current")
 
     def _read(self) -> MemoryState | None:
-        limits = [value for gauge in (self._max, self._high) if (value := readings.limit(gauge.read())) is not None]
+        limits = [value for gauge in self._limits() if (value := readings.limit(gauge.read())) is not None]
         if not limits:
             return None
         state = self._state(min(limits), readings.number(self._usage.read()), self._stat.read(), _V2_KEYS)
@@ -115,6 +125,9 @@ class MemoryLevelV2(MemoryLevel):
             return state
         swap_free = max(0, swap_limit - (readings.number(self._swap.read()) or 0))
         return MemoryState(state.name, state.limit, state.available, state.dirty, swap_free, swap_limit)
+
+    def _limits(self) -> tuple[Gauge, ...]:
+        return (self._max, self._high)
 
 
 class CpuLevel:

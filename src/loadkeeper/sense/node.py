@@ -91,9 +91,9 @@ class NodeSensor:
         return self.last
 
     def binding_cgroup(self) -> str | None:
-        """The directory of the innermost control group that carries a memory limit, a CPU quota or a narrower cpuset,
-        as of the last look; ``None`` where none does."""
-        return self._around.innermost(self._limits | self._quotas)
+        """The directory of the innermost control group that carries a memory limit, a CPU quota or a narrower cpuset;
+        ``None`` where none does, and before the first look."""
+        return self._around.binding()
 
     def _memory_states(self, now: float, held: int) -> list[MemoryState]:
         """Everything beside the machine that has a memory limit, the innermost first."""

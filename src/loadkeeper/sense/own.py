@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from msgspec import Struct
 
 from ..linux.proc import PROC, stat
-from .readings import TICK
+from .readings import TICKS
 from .shares import Process
 from .worker import WorkerReading
 
@@ -73,7 +73,7 @@ class OwnCpu:
         now = stat(process[0], self._proc_root)
         if now is None or now.start_time != process[1]:
             return
-        seconds = (now.user_ticks + now.system_ticks) * TICK
+        seconds = (now.user_ticks + now.system_ticks) / TICKS
         self.seconds += max(0.0, seconds - self._managers.get(process, seconds))
         self._managers[process] = seconds
 

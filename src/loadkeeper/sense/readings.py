@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 KIB = 1024
-TICK = 0.01
-"""Seconds. The kernel shows times in 1/100 s on every architecture we run on (USER_HZ)."""
+TICKS = 100
+"""In a second: the kernel shows times in 1/100 s whatever its own clock is (USER_HZ)."""
 _UNLIMITED = 1 << 62
 """Version 1 writes "no limit" as the largest number of whole pages below 2**63."""
 _WORDS = (b"SwapTotal:", b"SwapFree:", b"Dirty:", b"Writeback:", b"CommitLimit:", b"Committed_AS:")
@@ -56,14 +56,17 @@ def cpu_times(content: bytes | None, wanted: Iterable[int] | None = None) -> dic
     if content is None:
         return {}
     found = {}
-    for line in content[: content.find(b"\nintr")].split(b"\n"):
+    for line in content.partition(b"\nintr")[0].split(b"\n"):
         fields = line.split()
         if len(fields) < 6 or not fields[0].startswith(b"cpu") or not fields[0][3:].isdigit():
             continue
-        number = int(fields[0][3:])
-        if wanted is None or number in wanted:
-            steal = int(fields[8]) if len(fields) > 8 else 0
-            found[number] = CpuTimes((int(fields[4]) + int(fields[5])) * TICK, steal * TICK)
+        cpu = int(fields[0][3:])
+        if wanted is None or cpu in wanted:
+            try:
+                ticks = int(fields[4]) + int(fields[5]), int(fields[8]) if len(fields) > 8 else 0
+            except ValueError:
+                continue
+            found[cpu] = CpuTimes(ticks[0] / TICKS, ticks[1] / TICKS)
     return found
 
 

@@ -72,13 +72,11 @@ class Surroundings:
             bounds.append(affinity_bound(usable, [(level.name, gauge.read()) for level, gauge in self._cpusets]))
         return bounds
 
-    def innermost(self, limited: frozenset[str]) -> str | None:
-        """Of the levels in ``limited``, and those whose cpuset is narrower than the machine, the innermost one."""
-        narrow = {level.directory for level, gauge in self._cpusets if self._narrows(gauge.read())}
-        seen = [level.directory for level in self.ancestry.memory]
-        seen += [level.directory for level in self.ancestry.cpu]
-        seen += [level.directory for level in self.ancestry.cpuset]
-        found = [directory for directory in seen if directory in limited or directory in narrow]
+    def binding(self) -> str | None:
+        """The innermost level that carries a memory limit, a CPU quota or a cpuset narrower than the machine."""
+        found = [level.directory for level in self.ancestry.memory if level.carries_limit()]
+        found += [level.directory for level in self.ancestry.cpu if level.read() is not None]
+        found += [level.directory for level, gauge in self._cpusets if self._narrows(gauge.read())]
         return max(found, key=lambda directory: directory.count("/"), default=None)
 
     def _narrows(self, cpuset: bytes | None) -> bool:

@@ -9,7 +9,7 @@ from ..linux.gauges import Gauge
 from ..linux.proc import Stat
 from . import readings
 from .held import GONE, Held
-from .readings import TICK
+from .readings import TICKS
 from .shares import Process
 
 CPU_WINDOW = 0.5
@@ -151,4 +151,4 @@ class Worker:
 
 def _seconds(stat: Stat) -> float:
     ticks = stat.user_ticks + stat.system_ticks + stat.children_user_ticks + stat.children_system_ticks
-    return ticks * TICK
+    return ticks / TICKS

@@ -1,0 +1,74 @@
+"""A memory control group of version 1 with a limit, for tests on the living kernel. Needs root."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from loadkeeper.linux.gauges import read_once
+from loadkeeper.linux.hierarchy import levels, parse_membership, parse_mounts
+
+_ENTER = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
+
+
+def parent() -> Path | None:
+    """Our own group of the version 1 memory controller; ``None`` where there is none that we may make groups in."""
+    mounts = parse_mounts(read_once("/proc/self/mountinfo") or b"")
+    found = levels("memory", mounts, parse_membership(read_once("/proc/self/cgroup") or b""))
+    directory = Path(found[0].directory) if found else None
+    return directory if directory is not None and os.geteuid() == 0 and os.access(directory, os.W_OK) else None
+
+
+class MemoryGroup:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def start(self, *command: str, **options: object) -> "subprocess.Popen[str]":
+        """A command that is in the group before it is executed."""
+        return subprocess.Popen(["sh", "-c", _ENTER, str(self.path), *command], text=True, **options)  # type: ignore[call-overload,no-any-return]
+
+    def python(self, code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        started = self.start(sys.executable, "-c", code, *arguments, stdout=subprocess.PIPE)
+        output, _ = started.communicate(timeout=60)
+        return subprocess.CompletedProcess([code], started.returncode, output)
+
+    def number(self, name: str) -> int:
+        return int((self.path / name).read_text())
+
+    def oom_kills(self) -> int:
+        lines = (self.path / "memory.oom_control").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+
+
+@contextmanager
+def memory_group(limit: int) -> Iterator[MemoryGroup]:
+    """A group that may use ``limit`` bytes. Whoever is still in it at the end is killed."""
+    above = parent()
+    assert above is not None
+    path = above / f"loadkeeper-test-{os.getpid()}-{time.monotonic_ns()}"
+    path.mkdir()
+    group = MemoryGroup(path)
+    try:
+        (path / "memory.limit_in_bytes").write_text(str(limit))
+        yield group
+    finally:
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for pid in (path / "cgroup.procs").read_text().split():
+            try:
+                os.kill(int(pid), 9)
+            except ProcessLookupError:
+                pass
+        try:
+            path.rmdir()
+            return
+        except OSError:  # busy until the last of it is gone
+            time.sleep(0.01)
+    raise TimeoutError(f"{path} cannot be removed")

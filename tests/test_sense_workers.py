@@ -1,0 +1,347 @@
+"""Workers on saved trees (hostile names, stops, zombies) and on living processes."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from loadkeeper.linux.proc import stat
+from loadkeeper.sense.shares import Process, Share, ShareMeter
+from loadkeeper.sense.workers import WorkerReading, WorkerSensor
+
+TREE = Path(__file__).parent / "trees" / "hostile-names"
+PAGE = os.sysconf("SC_PAGE_SIZE")
+MIB = 1 << 20
+
+
+class NoMeter(ShareMeter):
+    """Measures nothing by itself; answers are put in by the test."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+        self.asked: list[Process] = []
+        self.told: list[tuple[Process, Share | None]] = []
+
+    def ask(self, process: Process) -> None:
+        self.asked.append(process)
+
+    def answers(self) -> list[tuple[Process, Share | None]]:
+        told, self.told = self.told, []
+        return told
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(TREE / "proc", tmp_path / "proc"))
+
+
+def sensor(tree: Path, meter: ShareMeter | None = None) -> WorkerSensor:
+    return WorkerSensor(str(tree), meter=meter or NoMeter())
+
+
+def write_stat(tree: Path, pid: int, old: bytes, new: bytes) -> None:
+    content = (tree / f"{pid}/stat").read_bytes()
+    assert content.count(old) == 1
+    (tree / f"{pid}/stat").write_bytes(content.replace(old, new))
+
+
+def write_rss(tree: Path, pid: int, pages: int) -> None:
+    (tree / f"{pid}/statm").write_text(f"{pages * 2} {pages} 0 1 0 100 0\n")
+
+
+def members(reading: WorkerReading) -> list[int]:
+    return sorted(pid for pid, _ in reading.members)
+
+
+def test_names_that_look_like_other_fields_deceive_nobody(tree: Path) -> None:
+    """Command names with blanks, brackets, newlines, and whole lines of another process in them."""
+    workers = sensor(tree)
+    workers.follow("r.1", 100, 5000)
+    reading = workers.sweep(10.0)["r.1"]
+    assert members(reading) == [100, 101]
+    assert reading.rss == (300 + 51200 - 300) * PAGE  # what the child held at first sight, up to the shell's size
+    assert reading.cpu_seconds == pytest.approx(1.35 + 5.0)
+    assert (reading.processes, reading.state, reading.exiting) == (2, "running", False)
+
+
+def test_who_was_seen_as_a_member_stays_one_wherever_it_goes(tree: Path) -> None:
+    workers = sensor(tree)
+    workers.follow("r.1", 100, 5000)
+    write_stat(tree, 102, b" S 1 102 102 ", b" S 101 102 102 ")
+    assert members(workers.sweep(10.0)["r.1"]) == [100, 101, 102]
+    write_stat(tree, 102, b" S 101 102 102 ", b" S 1 102 102 ")
+    assert members(workers.sweep(10.5)["r.1"]) == [100, 101, 102]
+    write_stat(tree, 102, b" 5002 ", b" 9999 ")  # the pid went to somebody else
+    assert members(workers.sweep(11.0)["r.1"]) == [100, 101]
+
+
+def test_a_leader_whose_pid_is_somebody_elses_now_is_gone(tree: Path) -> None:
+    workers = sensor(tree)
+    workers.follow("r.1", 100, 4999)
+    reading = workers.sweep(10.0)["r.1"]
+    assert (reading.members, reading.rss, reading.state, reading.exiting) == ((), 0, "gone", False)
+
+
+def test_stopped_means_every_process_is(tree: Path) -> None:
+    workers = sensor(tree)
+    workers.keep({"r.2": (200, 6000, None), "r.3": (300, 7000, None)})
+    readings = workers.sweep(10.0)
+    assert (readings["r.2"].state, readings["r.2"].stopped) == ("stopped", True)
+    assert (readings["r.3"].state, readings["r.3"].stopped) == ("running", False)
+    write_stat(tree, 301, b" S 300 ", b" T 300 ")
+    assert workers.fast(10.02)["r.3"].state == "running"  # nobody asked for its state
+    assert workers.fast(10.04, watch=["r.3"])["r.3"].state == "stopped"
+
+
+def test_a_zombie_holds_nothing_and_is_on_its_way_out(tree: Path) -> None:
+    workers = sensor(tree)
+    workers.follow("r.4", 400, 8000)
+    reading = workers.sweep(10.0)["r.4"]
+    assert (reading.rss, reading.processes, reading.state, reading.exiting) == (0, 0, "gone", True)
+    assert reading.cpu_seconds == pytest.approx(0.09)
+
+
+def test_a_worker_that_exits_still_holds_what_it_held(tree: Path) -> None:
+    """Its memory shows no more, and comes back 7 to 130 ms later."""
+    workers = sensor(tree)
+    workers.follow("r.2", 200, 6000)
+    assert workers.sweep(10.0)["r.2"].rss == 2000 * PAGE
+    write_rss(tree, 200, 0)
+    assert not workers.fast(10.1)["r.2"].exiting  # one of two
+    write_rss(tree, 201, 0)
+    reading = workers.fast(10.2)["r.2"]
+    assert (reading.rss, reading.exiting) == (2000 * PAGE, True)
+    reading = workers.sweep(10.3)["r.2"]
+    assert (reading.rss, reading.exiting) == (2000 * PAGE, True)
+    for pid in (200, 201):
+        write_stat(tree, pid, b" T ", b" Z ")
+    assert workers.fast(10.4)["r.2"].rss == 0  # a zombie has given its memory back
+    assert workers.sweep(10.5)["r.2"].state == "gone"
+
+
+def test_a_worker_that_never_held_anything_is_not_exiting(tree: Path) -> None:
+    workers = sensor(tree)
+    for pid in (200, 201):
+        write_rss(tree, pid, 0)
+    workers.follow("r.2", 200, 6000)
+    reading = workers.sweep(10.0)["r.2"]
+    assert (reading.rss, reading.exiting) == (0, False)
+    assert workers.life("r.2") is None
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"100 (sh", b"100 (sh) S 50 100", b"\xff\xfe)", b"100 (sh) S x y z" + b" 1" * 40]
+)
+def test_a_stat_that_ends_half_way_is_a_process_that_is_gone(tree: Path, content: bytes) -> None:
+    workers = sensor(tree)
+    workers.follow("r.1", 100, 5000)
+    assert workers.sweep(10.0)["r.1"].processes == 2
+    (tree / "100/stat").write_bytes(content)
+    reading = workers.sweep(10.5)["r.1"]
+    assert members(reading) == [101]
+    assert reading.state == "running"
+
+
+def test_a_process_that_vanishes_between_its_stat_and_its_statm(tree: Path) -> None:
+    workers = sensor(tree)
+    workers.follow("r.2", 200, 6000)
+    (tree / "201/statm").unlink()
+    reading = workers.sweep(10.0)["r.2"]
+    assert reading.rss == 1000 * PAGE
+    assert (reading.exiting, reading.processes) == (False, 2)
+
+
+def test_shared_memory_counts_once_after_it_was_measured(tree: Path) -> None:
+    meter = NoMeter()
+    workers = sensor(tree, meter)
+    workers.follow("r.1", 100, 5000)
+    workers.sweep(10.0)
+    assert meter.asked == [(101, 5001)]  # the shell is too small to matter
+    meter.told = [((101, 5001), Share(51200 * PAGE, 25600 * PAGE))]
+    assert workers.fast(10.1)["r.1"].rss == (300 + 25600) * PAGE
+    write_rss(tree, 101, 61200)
+    assert workers.fast(10.2)["r.1"].rss == (300 + 35600) * PAGE  # growth is its own
+    write_rss(tree, 101, 25600)
+    assert workers.fast(10.3)["r.1"].rss == (300 + 12800) * PAGE  # what it gives back counts by its share
+    workers.sweep(10.4)
+    assert len(meter.asked) == 1
+    workers.sweep(12.2)  # it shares: every two seconds
+    assert len(meter.asked) == 2
+
+
+def test_a_fork_is_not_counted_twice_before_it_was_measured(tree: Path) -> None:
+    """Or a worker with five forks of 200 MiB is ended for 1 GiB that nobody holds."""
+    workers = sensor(tree)
+    write_rss(tree, 100, 51000)
+    workers.follow("r.1", 100, 5000)
+    assert workers.sweep(10.0)["r.1"].rss == (51000 + 200) * PAGE
+    write_rss(tree, 101, 52200)
+    assert workers.fast(10.1)["r.1"].rss == (51000 + 1200) * PAGE
+
+
+def test_a_lone_worker_is_measured_when_it_is_big_and_again_when_it_has_doubled(tree: Path) -> None:
+    meter = NoMeter()
+    workers = sensor(tree, meter)
+    workers.follow("r.9", 900, 9000)
+    workers.sweep(10.0)
+    assert meter.asked == [(900, 9000)]
+    meter.told = [((900, 9000), Share(99999 * PAGE, 99000 * PAGE))]
+    workers.sweep(13.0)
+    assert len(meter.asked) == 1
+    write_rss(tree, 900, 200_000)
+    workers.sweep(15.1)
+    assert len(meter.asked) == 2
+
+
+def test_the_cpu_of_children_that_were_waited_for_is_not_lost_nor_counted_twice(tree: Path) -> None:
+    workers = sensor(tree)
+    workers.follow("r.1", 100, 5000)
+    before = workers.sweep(10.0)["r.1"]
+    assert before.cpu is None
+    shutil.rmtree(tree / "101")  # waited for by the shell: 500 ticks and 30 more are in its children's time
+    write_stat(tree, 100, b" 10 5 100 20 ", b" 10 5 500 150 ")
+    reading = workers.sweep(11.0)["r.1"]
+    assert reading.cpu_seconds == pytest.approx(before.cpu_seconds + 0.3)
+    assert reading.cpu == pytest.approx(0.3)
+
+
+def test_the_cpu_of_a_member_that_somebody_else_waited_for_stays(tree: Path) -> None:
+    workers = sensor(tree)
+    workers.follow("r.1", 100, 5000)
+    write_stat(tree, 102, b" S 1 102 102 ", b" S 101 102 102 ")
+    workers.sweep(10.0)
+    write_stat(tree, 102, b" S 101 102 102 ", b" S 1 102 102 ")
+    before = workers.sweep(10.5)["r.1"].cpu_seconds
+    shutil.rmtree(tree / "102")
+    assert workers.sweep(11.0)["r.1"].cpu_seconds == pytest.approx(before)
+
+
+def test_a_life_knows_the_largest_and_the_mean_of_its_active_time(tree: Path) -> None:
+    workers = sensor(tree)
+    workers.follow("r.9", 900, 9000)
+    for now, pages, letter in (
+        (0.0, 100, b"S"),
+        (1.0, 100, b"S"),
+        (2.0, 300, b"S"),
+        (3.0, 300, b"T"),
+        (9.0, 300, b"T"),
+    ):
+        write_rss(tree, 900, pages)
+        content = (tree / "900/stat").read_bytes()
+        head, _, tail = content.rpartition(b") ")
+        (tree / "900/stat").write_bytes(head + b") " + letter + tail[1:])
+        workers.sweep(now)
+    assert workers.life("r.9") == (300 * PAGE, 150 * PAGE)  # 100 for 1 s, 100 to 300 for 1 s; then it stood
+    workers.forget("r.9")
+    assert workers.life("r.9") == (300 * PAGE, 150 * PAGE)
+    assert workers.lives == {"r.9": (300 * PAGE, 150 * PAGE)}
+    assert workers.readings == {}
+
+
+def test_a_leaf_with_a_memory_controller_tells_by_itself(tree: Path, tmp_path: Path) -> None:
+    leaf = tmp_path / "leaf"
+    leaf.mkdir()
+    (leaf / "memory.stat").write_text("anon 1000000\nfile 5000000\nkernel 30000\nshmem 200000\n")
+    (leaf / "cgroup.events").write_text("populated 1\nfrozen 1\n")
+    (leaf / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 1\n")
+    workers = sensor(tree, meter := NoMeter())
+    workers.follow("r.1", 100, 5000, str(leaf))
+    reading = workers.sweep(10.0)["r.1"]
+    assert (reading.rss, reading.state, reading.stopped, reading.cpu_seconds) == (1230000, "frozen", True, 2.5)
+    assert meter.asked == []
+    (leaf / "cgroup.events").write_text("populated 1\nfrozen 0\n")
+    assert workers.fast(10.1, watch={"r.1"})["r.1"].state == "running"
+
+
+def test_following_exactly_these(tree: Path) -> None:
+    workers = sensor(tree)
+    workers.keep({"r.1": (100, 5000, None), "r.2": (200, 6000, None)})
+    workers.sweep(1.0)
+    open_files = len(os.listdir("/proc/self/fd"))
+    workers.keep({"r.2": (200, 6000, None)})
+    assert workers.sweep(2.0).keys() == {"r.2"}
+    assert len(os.listdir("/proc/self/fd")) == open_files - 2
+    workers.close()
+    assert len(os.listdir("/proc/self/fd")) == open_files - 4
+
+
+# -------------------------------------------------------------------------------------------------- living processes
+
+FORKS = """
+import os, signal, sys, time
+block = bytearray(os.urandom(4096)) * (int(sys.argv[1]) >> 12)
+for _ in range(4):
+    if os.fork() == 0:
+        break
+else:
+    print("ready", flush=True)
+time.sleep(100)
+"""
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(code: str, *arguments: str) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        processes.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    yield start
+    for process in processes:
+        os.killpg(process.pid, 9)
+        process.wait()
+
+
+def identity(process: "subprocess.Popen[str]") -> Process:
+    found = stat(process.pid)
+    assert found is not None
+    return process.pid, found.start_time
+
+
+def test_five_processes_that_share_64_mib_hold_about_64_mib(started: Callable[..., "subprocess.Popen[str]"]) -> None:
+    process = started(FORKS, str(64 * MIB))
+    workers = WorkerSensor()
+    workers.follow("r.1", *identity(process))
+    first = workers.sweep(time.monotonic())["r.1"]
+    assert first.processes == 5
+    assert first.rss is not None
+    assert 64 * MIB <= first.rss < 90 * MIB
+    deadline = time.monotonic() + 10
+    while workers._meter._asked and time.monotonic() < deadline:
+        time.sleep(0.01)
+        workers.fast(time.monotonic())
+    assert not workers._meter._asked
+    last = workers.fast(time.monotonic())["r.1"].rss
+    assert last is not None
+    assert 64 * MIB <= last < 80 * MIB
+    workers.close()
+
+
+def test_the_fast_sweep_of_40_workers_costs_well_under_a_millisecond(
+    started: Callable[..., "subprocess.Popen[str]"],
+) -> None:
+    shells = [started("import time; print('ready', flush=True); time.sleep(100)") for _ in range(2)]
+    workers = WorkerSensor(meter=NoMeter())
+    for n in range(40):
+        workers.follow(f"r.{n}", *identity(shells[n % 2]))
+    workers._members = lambda leaders, known: {  # each of 40 has a process of its own to read
+        worker: [found] for worker, (pid, _) in leaders.items() if (found := stat(pid)) is not None
+    }
+    workers.sweep(time.monotonic())
+    took = []
+    for _ in range(50):
+        began = time.perf_counter()
+        workers.fast(time.monotonic())
+        took.append(time.perf_counter() - began)
+    assert sorted(took)[len(took) // 2] < 1e-3

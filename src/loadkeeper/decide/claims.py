@@ -1,0 +1,86 @@
+"""The claims of every live worker, made anew at sweeps and exits, and of one that has not started yet."""
+
+from msgspec.structs import replace
+
+from ..model import Limits, PoolSeen, Seen, WorkerSeen
+from .kinds import Claim, Guess, Likeness, bounded
+from .lines import budget_total
+from .memory import Course, Kind, Memory
+from .parameters import Parameters
+
+
+class Claims:
+    """Asked for one look; what it works out per kind it works out once."""
+
+    def __init__(self, seen: Seen, memory: Memory, p: Parameters) -> None:
+        self._seen, self._memory, self._p = seen, memory, p
+        self._likeness: dict[str, Likeness] = {}
+        self._guess: dict[str, Guess] | None = None
+        self._totals: dict[str, float] = {}
+
+    def live(self, worker: WorkerSeen, course: Course, pool: PoolSeen) -> Claim:
+        held = course.rss or 0
+        claim = self._of(worker.kind, held, course.slope or 0.0, pool)
+        return bounded(claim, max(held, worker.floor), pool.limits.memory_per_worker)
+
+    def next(self, pool: PoolSeen) -> Claim:
+        """Of one more worker of the pool."""
+        return bounded(self._of(pool.kind, 0, 0.0, pool), 0, pool.limits.memory_per_worker)
+
+    def _of(self, kind: str, held: int, slope: float, pool: PoolSeen) -> Claim:
+        need = pool.limits.memory_need
+        if need is not None:
+            return Claim(need, need)
+        likeness = self._likeness.get(kind)
+        if likeness is None:
+            likeness = self._likeness[kind] = Likeness(self._memory.kinds.get(kind, Kind()), self._p)
+        learned = likeness.claim(held)
+        return self._guessed(kind, pool).claim(held, slope, self._p) if learned is None else learned
+
+    def _guessed(self, kind: str, pool: PoolSeen) -> Guess:
+        if self._guess is None:
+            self._guess = _guesses(self._seen, self._memory)
+        return self._guess.get(kind, Guess())._replace(total=self._total(pool), cpus=self._seen.cpus)
+
+    def _total(self, pool: PoolSeen) -> float:
+        """The tightest place that a worker of the run must fit into."""
+        if pool.run not in self._totals:
+            budget = budget_total(pool.limits, self._seen.available, held_by(self._seen, self._memory, pool.run))
+            total = float(self._seen.total)
+            self._totals[pool.run] = total if budget is None else min(total, budget)
+        return self._totals[pool.run]
+
+
+def claim(seen: Seen, memory: Memory, pools: dict[str, PoolSeen], claims: Claims) -> Memory:
+    """Give every worker its claims; between sweeps and exits only those that have none yet."""
+    anew = bool(seen.exits) or seen.swept != (memory.claimed or 0.0)
+    courses = dict(memory.workers)
+    for worker in seen.workers:
+        course = courses[worker.id]
+        if anew or course.likely == 0.0:
+            likely, expected = claims.live(worker, course, pools[worker.pool])
+            courses[worker.id] = replace(course, likely=likely, expected=expected)
+    return replace(memory, workers=courses, claimed=seen.swept)
+
+
+def held_by(seen: Seen, memory: Memory, run: str) -> float:
+    """Bytes that all workers of the run hold, as last swept."""
+    pools = {pool.id for pool in seen.pools if pool.run == run}
+    return sum(memory.workers[worker.id].rss or 0 for worker in seen.workers if worker.pool in pools)
+
+
+def _guesses(seen: Seen, memory: Memory) -> dict[str, Guess]:
+    guesses: dict[str, Guess] = {}
+    for worker in seen.workers:
+        guess = guesses.get(worker.kind, Guess())
+        held = memory.workers[worker.id].rss or 0
+        guesses[worker.kind] = Guess(max(guess.biggest, held), max(guess.oldest, worker.active))
+    return guesses
+
+
+def limits_of(pools: tuple[PoolSeen, ...]) -> dict[str, Limits]:
+    """By run: the lines belong to the run, so those of its first pool."""
+    limits: dict[str, Limits] = {}
+    for pool in pools:
+        limits.setdefault(pool.run, pool.limits)
+    return limits

@@ -1,0 +1,70 @@
+"""Claims: what a worker has still to grow, from how big those of its kind became that were as big as it is.
+
+Conditioning on size does the work for kinds with two humps or a heavy tail: small workers are not charged for the
+giants, and a giant is recognised as it grows.
+"""
+
+from bisect import bisect_left
+from itertools import accumulate
+from math import ceil
+from typing import NamedTuple
+
+from .memory import Kind
+from .parameters import Parameters
+
+
+class Claim(NamedTuple):
+    """How big a worker will become, in bytes: ``likely`` for its need (pausing, lead), ``expected`` for admission."""
+
+    likely: float
+    expected: float
+
+
+class Likeness:
+    """The peaks of one kind, in order, ready to be asked about any size in logarithmic time."""
+
+    def __init__(self, kind: Kind, p: Parameters) -> None:
+        self._p = p
+        self._peaks = sorted(kind.peaks)
+        self._sums = [0, *accumulate(self._peaks)]  # _sums[i]: of the i smallest
+
+    def claim(self, held: float) -> Claim | None:
+        """Of a worker that holds so much, 0: not yet started. None: nothing was learned of the kind."""
+        p, peaks = self._p, self._peaks
+        count = len(peaks)
+        if not count:
+            return None
+        like = bisect_left(peaks, p.alike * held)
+        if like == count:
+            return Claim(p.bigger * held, p.bigger_expected * held)
+        above = bisect_left(peaks, held, like)
+        nth = like + ceil(p.quantile * (count - like)) - 1
+        mean = (held * (above - like) + self._sums[count] - self._sums[above]) / (count - like)
+        return Claim(max(held, peaks[nth]), mean)
+
+
+class Guess(NamedTuple):
+    """What is known of a kind of which nothing was learned: its living workers, and the room there is."""
+
+    biggest: float = 0.0  # bytes, of its live workers
+    oldest: float = 0.0  # s, the longest that one of them has run
+    total: float = 0.0  # bytes of the domain
+    cpus: float = 1.0
+
+    def claim(self, held: float, slope: float, p: Parameters) -> Claim:
+        """The share of a core at first; it fades while workers live on without growing into it."""
+        share = self.total / max(self.cpus, 1.0) * p.guess * 0.5 ** (self.oldest / p.guess_half_life)
+        size = max(p.guess_growth * self.biggest, held + max(slope, 0.0) * p.horizon, share)
+        return Claim(size, size)
+
+
+def bounded(claim: Claim, least: float, most: float | None) -> Claim:
+    """At least what it holds or held when it was last ended; at most its cap, for it is ended there."""
+    if most is not None:
+        claim = Claim(min(claim.likely, most), min(claim.expected, most))
+    return Claim(max(claim.likely, least), max(claim.expected, least))
+
+
+def usual(kind: Kind, p: Parameters) -> float:
+    """The part of its claim that a worker holds at a usual time, and a quarter of the way from there to all of it."""
+    return kind.fill + p.lift * (1 - kind.fill)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from loadkeeper.linux.proc import stat
-from loadkeeper.sense.shares import Process, Share, ShareMeter
+from loadkeeper.sense.shares import Process, Share, ShareMeter, Shares
 from loadkeeper.sense.workers import WorkerReading, WorkerSensor
 
 TREE = Path(__file__).parent / "trees" / "hostile-names"
@@ -24,15 +24,19 @@ class NoMeter(ShareMeter):
 
     def __init__(self) -> None:
         super().__init__("")
-        self.asked: list[Process] = []
-        self.told: list[tuple[Process, Share | None]] = []
+        self.questions: list[tuple[str, tuple[Process, ...]]] = []
+        self.told: list[tuple[str, Shares]] = []
 
-    def ask(self, process: Process) -> None:
-        self.asked.append(process)
+    def ask(self, worker: str, processes: tuple[Process, ...]) -> None:
+        self.questions.append((worker, processes))
 
-    def answers(self) -> list[tuple[Process, Share | None]]:
+    def answers(self, patience: float = 0.0) -> list[tuple[str, Shares]]:
         told, self.told = self.told, []
         return told
+
+
+def pages(resident: int, proportional: int, private: int) -> Share:
+    return Share(resident * PAGE, proportional * PAGE, private * PAGE)
 
 
 @pytest.fixture
@@ -156,22 +160,86 @@ def test_a_process_that_vanishes_between_its_stat_and_its_statm(tree: Path) -> N
     assert (reading.exiting, reading.processes) == (False, 2)
 
 
-def test_shared_memory_counts_once_after_it_was_measured(tree: Path) -> None:
-    meter = NoMeter()
+SHELL, CHILD, STRAY = (100, 5000), (101, 5001), (102, 5002)
+
+
+def family(tree: Path, meter: NoMeter) -> WorkerSensor:
+    """A shell of 40000 pages and its fork of 51200, of which 1000 are the fork's own; swept and measured."""
+    write_rss(tree, 100, 40_000)
     workers = sensor(tree, meter)
-    workers.follow("r.1", 100, 5000)
+    workers.follow("r.1", *SHELL)
+    meter.told = []
     workers.sweep(10.0)
-    assert meter.asked == [(101, 5001)]  # the shell is too small to matter
-    meter.told = [((101, 5001), Share(51200 * PAGE, 25600 * PAGE))]
-    assert workers.fast(10.1)["r.1"].rss == (300 + 25600) * PAGE
-    write_rss(tree, 101, 61200)
-    assert workers.fast(10.2)["r.1"].rss == (300 + 35600) * PAGE  # growth is its own
-    write_rss(tree, 101, 25600)
-    assert workers.fast(10.3)["r.1"].rss == (300 + 12800) * PAGE  # what it gives back counts by its share
-    workers.sweep(10.4)
-    assert len(meter.asked) == 1
-    workers.sweep(12.2)  # it shares: every two seconds
-    assert len(meter.asked) == 2
+    assert meter.questions == [("r.1", (SHELL, CHILD))]
+    meter.told = [("r.1", {SHELL: pages(40_000, 20_000, 0), CHILD: pages(51_200, 31_200, 11_200)})]
+    assert workers.fast(10.1)["r.1"].rss == 51_200 * PAGE
+    return workers
+
+
+def test_shared_memory_counts_once(tree: Path) -> None:
+    workers = family(tree, NoMeter())
+    write_rss(tree, 101, 61_200)
+    assert workers.fast(10.2)["r.1"].rss == 61_200 * PAGE  # growth is its own
+    write_rss(tree, 101, 45_000)
+    assert workers.fast(10.3)["r.1"].rss == 45_000 * PAGE  # it gave back what was its own
+    write_rss(tree, 101, 20_000)
+    assert workers.fast(10.4)["r.1"].rss == 40_000 * PAGE  # and of the shared pages, which the shell still has
+    write_rss(tree, 101, 30_000)
+    assert workers.fast(10.5)["r.1"].rss == 50_000 * PAGE
+
+
+def test_a_child_that_exits_takes_only_its_own_with_it(tree: Path) -> None:
+    workers = family(tree, NoMeter())
+    shutil.rmtree(tree / "101")
+    assert workers.sweep(10.2)["r.1"].rss == 40_000 * PAGE
+
+
+def test_what_was_lent_stays_when_the_owner_exits(tree: Path) -> None:
+    workers = family(tree, NoMeter())
+    shutil.rmtree(tree / "100")
+    assert workers.sweep(10.2)["r.1"].rss == 51_200 * PAGE
+
+
+def test_what_the_rest_of_the_machine_shares_is_not_the_workers_alone(tree: Path) -> None:
+    meter = NoMeter()
+    workers = family(tree, meter)
+    meter.told = [("r.1", {SHELL: pages(40_000, 15_000, 0), CHILD: pages(51_200, 26_200, 11_200)})]
+    assert workers.fast(10.2)["r.1"].rss == 41_200 * PAGE
+
+
+def test_children_that_share_without_the_leader(tree: Path) -> None:
+    meter = NoMeter()
+    write_stat(tree, 102, b" S 1 102 102 ", b" S 101 102 102 ")
+    workers = sensor(tree, meter)
+    workers.follow("r.1", *SHELL)
+    workers.sweep(10.0)
+    shares = {SHELL: pages(300, 300, 300), CHILD: pages(51_200, 26_200, 1_200), STRAY: pages(51_000, 26_000, 1_000)}
+    meter.told = [("r.1", shares)]
+    write_rss(tree, 102, 51_000)
+    assert workers.fast(10.1)["r.1"].rss == (300 + 26_200 + 26_000) * PAGE
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [{SHELL: pages(40_000, 1, 1)}, {}, {who: pages(40_000, 9_000, 0) for who in (SHELL, CHILD, STRAY)}],
+)
+def test_a_measurement_of_a_family_that_was_another_teaches_nothing(tree: Path, shares: Shares) -> None:
+    meter = NoMeter()
+    workers = family(tree, meter)
+    meter.told = [("r.1", shares), ("r.gone", shares)]
+    assert workers.fast(10.2)["r.1"].rss == 51_200 * PAGE
+
+
+def test_a_worker_of_several_is_measured_every_two_seconds_and_when_one_comes_or_goes(tree: Path) -> None:
+    meter = NoMeter()
+    workers = family(tree, meter)
+    workers.sweep(11.9)
+    assert len(meter.questions) == 1
+    workers.sweep(12.1)
+    assert len(meter.questions) == 2
+    write_stat(tree, 102, b" S 1 102 102 ", b" S 101 102 102 ")
+    workers.sweep(12.2)
+    assert meter.questions[2] == ("r.1", (SHELL, CHILD, STRAY))
 
 
 def test_a_fork_is_not_counted_twice_before_it_was_measured(tree: Path) -> None:
@@ -184,18 +252,22 @@ def test_a_fork_is_not_counted_twice_before_it_was_measured(tree: Path) -> None:
     assert workers.fast(10.1)["r.1"].rss == (51000 + 1200) * PAGE
 
 
-def test_a_lone_worker_is_measured_when_it_is_big_and_again_when_it_has_doubled(tree: Path) -> None:
+def test_a_lone_worker_is_measured_when_it_is_big_and_again_when_it_has_doubled_or_shares(tree: Path) -> None:
     meter = NoMeter()
     workers = sensor(tree, meter)
     workers.follow("r.9", 900, 9000)
     workers.sweep(10.0)
-    assert meter.asked == [(900, 9000)]
-    meter.told = [((900, 9000), Share(99999 * PAGE, 99000 * PAGE))]
+    assert meter.questions == [("r.9", ((900, 9000),))]
+    meter.told = [("r.9", {(900, 9000): pages(99_999, 99_000, 98_000)})]
     workers.sweep(13.0)
-    assert len(meter.asked) == 1
+    assert len(meter.questions) == 1
     write_rss(tree, 900, 200_000)
-    workers.sweep(15.1)
-    assert len(meter.asked) == 2
+    workers.sweep(14.0)
+    assert len(meter.questions) == 2
+    meter.told = [("r.9", {(900, 9000): pages(200_000, 100_000, 0)})]  # forked by somebody who holds the same
+    assert workers.sweep(15.0)["r.9"].rss == 100_000 * PAGE
+    workers.sweep(16.1)
+    assert len(meter.questions) == 3
 
 
 def test_the_cpu_of_children_that_were_waited_for_is_not_lost_nor_counted_twice(tree: Path) -> None:
@@ -253,7 +325,7 @@ def test_a_leaf_with_a_memory_controller_tells_by_itself(tree: Path, tmp_path: P
     workers.follow("r.1", 100, 5000, str(leaf))
     reading = workers.sweep(10.0)["r.1"]
     assert (reading.rss, reading.state, reading.stopped, reading.cpu_seconds) == (1230000, "frozen", True, 2.5)
-    assert meter.asked == []
+    assert meter.questions == []
     (leaf / "cgroup.events").write_text("populated 1\nfrozen 0\n")
     assert workers.fast(10.1, watch={"r.1"})["r.1"].state == "running"
 
@@ -318,10 +390,9 @@ def test_five_processes_that_share_64_mib_hold_about_64_mib(started: Callable[..
     assert first.rss is not None
     assert 64 * MIB <= first.rss < 90 * MIB
     deadline = time.monotonic() + 10
-    while workers._meter._asked and time.monotonic() < deadline:
-        time.sleep(0.01)
+    while workers._meter.waiting and time.monotonic() < deadline:
         workers.fast(time.monotonic())
-    assert not workers._meter._asked
+    assert not workers._meter.waiting
     last = workers.fast(time.monotonic())["r.1"].rss
     assert last is not None
     assert 64 * MIB <= last < 80 * MIB

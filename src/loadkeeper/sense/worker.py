@@ -4,11 +4,12 @@ from collections import deque
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..linux.gauges import Gauge
 from ..linux.proc import Stat
 from . import readings
-from .held import GONE, Held
+from .held import GONE, Family
 from .readings import TICKS
 from .shares import Process
 
@@ -67,35 +68,54 @@ class Worker:
     def __init__(self, leader: Process, leaf: str | None) -> None:
         self.leader = leader
         self.life = Life()
-        self.members: dict[Process, Held] = {}
+        self.family = Family()
+        self._told: int | None = None  # bytes, by its leaf
         self.reading: WorkerReading | None = None
         self._cpu: dict[Process, tuple[float, int]] = {}  # CPU seconds and parent of each at the last sweep
         self._left = 0.0  # CPU seconds of members that somebody else waited for
         self._samples: deque[tuple[float, float]] = deque()
-        self._leaf_tells = False
         self._leaf_memory = Gauge(f"{leaf}/memory.stat") if leaf else None
         self._leaf_events = Gauge(f"{leaf}/cgroup.events") if leaf else None
         self._leaf_cpu = Gauge(f"{leaf}/cpu.stat") if leaf else None
 
+    # ------------------------------------------------------------------------------------------------------ sweeps
+
+    def look(self, page: int) -> None:
+        """Read the memory of the processes known."""
+        self.family.read(page)
+        self._told = self._leaf_held()
+
     @property
     def in_leaf(self) -> bool:
         """Does a control group of its own tell what it holds?"""
-        return self._leaf_tells
+        return bool(self._told)
 
-    # ----------------------------------------------------------------------------------------------------- memory
+    def swept(self, now: float, stats: Sequence[Stat], alive: int) -> WorkerReading:
+        """After a full sweep: ``stats`` of all its processes, of which ``alive`` are no zombies."""
+        seconds = self._cpu_seconds(stats)
+        state = self._state([stat.state for stat in stats])
+        size = self._told or self.family.size
+        self.life.add(now, size, active=state == "running")
+        self.reading = WorkerReading(
+            rss=size,
+            cpu=self._cores(now, seconds),
+            cpu_seconds=max(seconds, self.reading.cpu_seconds if self.reading else 0.0),
+            processes=alive,
+            state=state,
+            exiting=self.family.exiting or (state == "gone" and bool(stats)),
+            members=tuple((stat.pid, stat.start_time) for stat in stats),
+            swept=now,
+        )
+        return self.reading
 
-    def held(self, page: int) -> tuple[int, bool]:
-        """(bytes, does it exit?). A process that shows nothing and still is there holds what it held last."""
-        in_leaf = self._leaf_held()
-        size, shown = 0, False
-        for member in self.members.values():
-            resident = member.read(page)
-            shown = shown or bool(resident)
-            size += member.last if resident is not None else 0
-        self._leaf_tells = bool(in_leaf)
-        if in_leaf:
-            size = in_leaf
-        return size, not shown and size > 0
+    def looked(self, before: WorkerReading, now: float, letters: Sequence[str] | None) -> WorkerReading:
+        """After a fast sweep; ``letters`` are the states of its processes where somebody asked for them."""
+        state = before.state if letters is None else self._state(letters)
+        size = self._told or self.family.size
+        self.life.add(now, size, active=state == "running")
+        exiting = self.family.exiting or before.state == "gone"
+        self.reading = replace(before, rss=size, exiting=exiting, state=state, swept=now)
+        return self.reading
 
     def _leaf_held(self) -> int | None:
         """In a leaf with a memory controller the kernel knows: its own tmpfs files are in it, too."""
@@ -107,7 +127,7 @@ class Worker:
 
     # -------------------------------------------------------------------------------------------------------- CPU
 
-    def cpu_seconds(self, stats: Sequence[Stat]) -> float:
+    def _cpu_seconds(self, stats: Sequence[Stat]) -> float:
         """CPU seconds of all members ever. A member that is gone was counted by the member that waited for it; where
         its parent was none of them, it is added by hand."""
         leaf = self._leaf_cpu.read() if self._leaf_cpu else None
@@ -122,7 +142,7 @@ class Worker:
         self._cpu = now
         return self._left + sum(seconds for seconds, _ in now.values())
 
-    def cores(self, now: float, seconds: float) -> float | None:
+    def _cores(self, now: float, seconds: float) -> float | None:
         samples = self._samples
         if samples and seconds < samples[-1][1]:
             seconds = samples[-1][1]  # whoever waited for a member has not been counted yet
@@ -134,7 +154,7 @@ class Worker:
 
     # ------------------------------------------------------------------------------------------------------ state
 
-    def state(self, letters: Sequence[str]) -> str:
+    def _state(self, letters: Sequence[str]) -> str:
         """Stopped only when every process is: one that runs can still grow."""
         living = [letter for letter in letters if letter not in GONE]
         if not living:
@@ -145,8 +165,7 @@ class Worker:
         return "stopped" if all(letter in _STOPPED for letter in living) else "running"
 
     def close(self) -> None:
-        for member in self.members.values():
-            member.close()
+        self.family.close()
 
 
 def _seconds(stat: Stat) -> float:

@@ -5,8 +5,6 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 
-from msgspec.structs import replace
-
 from ..linux import proc
 from ..linux.gauges import spare_descriptors
 from ..linux.proc import PROC, Stat
@@ -18,6 +16,8 @@ from .worker import Worker, WorkerReading
 __all__ = ["WorkerReading", "WorkerSensor"]
 
 ENDED = 4096  # lives of workers that are no longer followed, kept until their exit has been told
+PATIENCE = 0.005
+"""Seconds that a full sweep waits for shares to be measured; what takes longer counts from the next sweep on."""
 
 Members = Callable[[Mapping[str, Process], Mapping[Process, str]], dict[str, list[Stat]]]
 """(leaders, known members) → every worker's processes."""
@@ -58,7 +58,7 @@ class WorkerSensor:
         gone = self._workers.pop(worker, None)
         if gone is None:
             return
-        for process in list(gone.members):
+        for process in list(gone.family.members):
             self._drop(gone, process)
         self.readings.pop(worker, None)
         life = gone.life.read()
@@ -88,96 +88,63 @@ class WorkerSensor:
 
     def sweep(self, now: float) -> dict[str, WorkerReading]:
         """The full sweep: members, memory, CPU, state of every worker."""
-        self._take_answers(now)
+        self._take_answers()  # they are about the members as they were
         leaders = {worker: known.leader for worker, known in self._workers.items()}
         found = self._members(leaders, self._owners) if leaders else {}
+        alive = {worker: self._settle(worker, known, found.get(worker, [])) for worker, known in self._workers.items()}
+        for known in self._workers.values():
+            known.look(self._page)
+        self._measure_shares(now)
         for worker, known in self._workers.items():
-            self._sweep_one(worker, known, found.get(worker, []), now)
+            self.readings[worker] = known.swept(now, found.get(worker, []), alive[worker])
         return self.readings
 
     def fast(self, now: float, watch: Collection[str] = ()) -> dict[str, WorkerReading]:
         """The fast sweep: memory of the members known; state as well of those in ``watch``. What was never swept in
         full has no reading."""
-        self._take_answers(now)
+        self._take_answers()
         for worker, known in self._workers.items():
-            before = known.reading
-            if before is None:
-                continue
-            size, exiting = known.held(self._page)
-            state = known.state(self._letters(before.members)) if worker in watch else before.state
-            known.life.add(now, size, active=state == "running")
-            known.reading = self.readings[worker] = replace(
-                before, rss=size, exiting=exiting or before.state == "gone", state=state, swept=now
-            )
+            if (before := known.reading) is not None:
+                known.look(self._page)
+                letters = self._letters(before.members) if worker in watch else None
+                self.readings[worker] = known.looked(before, now, letters)
         return self.readings
 
-    def _sweep_one(self, worker: str, known: Worker, stats: list[Stat], now: float) -> None:
-        members = tuple((stat.pid, stat.start_time) for stat in stats)
-        alive = self._settle(worker, known, stats)
-        size, exiting = known.held(self._page)
-        self._ask(known, now)
-        seconds = known.cpu_seconds(stats)
-        state = known.state([stat.state for stat in stats])
-        known.life.add(now, size, active=state == "running")
-        known.reading = self.readings[worker] = WorkerReading(
-            rss=size,
-            cpu=known.cores(now, seconds),
-            cpu_seconds=max(seconds, known.reading.cpu_seconds if known.reading else 0.0),
-            processes=len(alive),
-            state=state,
-            exiting=exiting or (state == "gone" and bool(stats)),
-            members=members,
-            swept=now,
-        )
-
-    def _settle(self, worker: str, known: Worker, stats: list[Stat]) -> list[Process]:
-        """Let those go that are gone, take in those that are new. Returns those that live."""
+    def _settle(self, worker: str, known: Worker, stats: list[Stat]) -> int:
+        """Let those go that are gone, take in those that are new. Returns how many live."""
         alive = {(stat.pid, stat.start_time): stat for stat in stats if stat.state not in GONE}
-        gone = [process for process in known.members if process not in alive]
-        new = [process for process in alive if process not in known.members]
-        for process in gone:
+        members = known.family.members
+        for process in [process for process in members if process not in alive]:
             self._drop(known, process)
-        for process in new:
-            self._owners[process] = worker
-            keep_open = self._open < self._most_open
-            self._open += keep_open
-            known.members[process] = Held(process, alive[process].ppid, self._proc_root, keep_open=keep_open)
-        if new and len(known.members) > 1:
-            self._lend(known, new)
-        if gone or new:
-            for member in known.members.values():
-                member.moved()
-        return list(alive)
+        new = [self._held(process, stat.ppid) for process, stat in alive.items() if process not in members]
+        if new:
+            self._owners.update((member.process, worker) for member in new)
+            known.family.add(new, self._page)
+        return len(alive)
 
-    def _lend(self, known: Worker, new: list[Process]) -> None:
-        """What a new child holds at first sight is its parent's, up to the parent's size."""
-        by_pid = {pid: member for (pid, _), member in known.members.items()}
-        for process in new:
-            member = known.members[process]
-            parent = by_pid.get(member.parent)
-            if parent is not None and member.read(self._page) and parent.read(self._page):
-                member.lend(parent.resident)
+    def _held(self, process: Process, parent: int) -> Held:
+        keep_open = self._open < self._most_open
+        self._open += keep_open
+        return Held(process, parent, self._proc_root, keep_open=keep_open)
 
     def _drop(self, known: Worker, process: Process) -> None:
-        member = known.members.pop(process)
+        member = known.family.remove(process)
         self._open -= member.kept_open
         self._owners.pop(process, None)
         member.close()
 
-    def _ask(self, known: Worker, now: float) -> None:
-        """Have measured what may share, where no leaf tells it."""
-        if known.in_leaf:
-            return
-        alone = len(known.members) == 1
-        for process, member in known.members.items():
-            if member.wants_measuring(now, alone=alone):
-                self._meter.ask(process)
+    def _measure_shares(self, now: float) -> None:
+        """Of those that may share, where no leaf tells it."""
+        for worker, known in self._workers.items():
+            if not known.in_leaf and known.family.wants_measuring(now):
+                known.family.asked(now)
+                self._meter.ask(worker, tuple(known.family.members))
+        self._take_answers(PATIENCE)
 
-    def _take_answers(self, now: float) -> None:
-        for process, share in self._meter.answers():
-            owner = self._workers.get(self._owners.get(process, ""))
-            if owner is not None and process in owner.members:
-                owner.members[process].measured(share, now)
+    def _take_answers(self, patience: float = 0.0) -> None:
+        for worker, shares in self._meter.answers(patience):
+            if worker in self._workers:
+                self._workers[worker].family.measured(shares)
 
     def _letters(self, members: tuple[Process, ...]) -> list[str]:
         found = [(process, proc.stat(process[0], self._proc_root)) for process in members]

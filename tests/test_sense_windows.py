@@ -152,6 +152,8 @@ def test_own_is_workers_exits_and_managers_over_the_same_window_as_busy(tmp_path
     told = own.add(1.0, {"r.1": reading(5.4)}, [manager(tmp_path, 105, 55, 9900)], 31.7)
     assert told.own == pytest.approx(0.4 + 0.5 + 0.1)
     assert told.foreign == pytest.approx(0.7)
+    assert told.within(1.9) == pytest.approx(1.2)
+    assert told.within(0.5) == 0.0
 
 
 def test_a_worker_that_is_swept_and_exits_counts_once(tmp_path: Path) -> None:

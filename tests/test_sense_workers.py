@@ -88,7 +88,7 @@ def test_a_leader_whose_pid_is_somebody_elses_now_is_gone(tree: Path) -> None:
     workers = sensor(tree)
     workers.follow("r.1", 100, 4999)
     reading = workers.sweep(10.0)["r.1"]
-    assert (reading.members, reading.rss, reading.state, reading.exiting) == ((), 0, "gone", False)
+    assert (reading.members, reading.rss, reading.state, reading.exiting) == ((), 0, "gone", True)
 
 
 def test_stopped_means_every_process_is(tree: Path) -> None:
@@ -311,7 +311,8 @@ def test_a_life_knows_the_largest_and_the_mean_of_its_active_time(tree: Path) ->
     assert workers.life("r.9") == (300 * PAGE, 150 * PAGE)  # 100 for 1 s, 100 to 300 for 1 s; then it stood
     workers.forget("r.9")
     assert workers.life("r.9") == (300 * PAGE, 150 * PAGE)
-    assert workers.lives == {"r.9": (300 * PAGE, 150 * PAGE)}
+    assert dict(workers.lives) == {"r.9": (300 * PAGE, 150 * PAGE)}
+    assert workers.lives.get("r.8") is None
     assert workers.readings == {}
 
 

@@ -21,6 +21,11 @@ class Own(Struct, frozen=True):
     own: float
     foreign: float | None  # None while the node's own figure is unknown
 
+    def within(self, busy: float) -> float:
+        """What of ``busy``, a reading over another window, is ours: all that is not foreign. A worker that started in
+        between would else be taken for foreign load until the next sweep."""
+        return self.own if self.foreign is None else max(0.0, busy - self.foreign)
+
 
 class OwnCpu:
     """Adds up CPU seconds that are ours; children of a millisecond too, that only their exit tells of.

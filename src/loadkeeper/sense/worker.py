@@ -27,7 +27,7 @@ class WorkerReading(Struct, frozen=True, kw_only=True):
     cpu_seconds: float  # in all, children that were waited for included
     processes: int  # that live
     state: str  # `running`, `stopped` (every one of them), `frozen`, `gone`
-    exiting: bool  # no memory shows any more and it is not gone: `rss` is what it held last, and still does
+    exiting: bool  # no memory shows any more: `rss` is what it held last, until it is back; 0 once it is `gone`
     members: tuple[Process, ...]  # (pid, start time) of all that were there at the last full sweep, zombies included
     swept: float  # when `rss` was read
 
@@ -102,7 +102,7 @@ class Worker:
             cpu_seconds=max(seconds, self.reading.cpu_seconds if self.reading else 0.0),
             processes=alive,
             state=state,
-            exiting=self.family.exiting or (state == "gone" and bool(stats)),
+            exiting=self.family.exiting or state == "gone",
             members=tuple((stat.pid, stat.start_time) for stat in stats),
             swept=now,
         )

@@ -3,7 +3,7 @@ reads memory, CPU and state; the *fast sweep* reads only the memory of the membe
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from ..linux import proc
 from ..linux.gauges import spare_descriptors
@@ -80,9 +80,12 @@ class WorkerSensor:
         return known.life.read() if known is not None else self._ended.get(worker)
 
     @property
-    def lives(self) -> dict[str, tuple[int, int]]:
-        living = {worker: life for worker, known in self._workers.items() if (life := known.life.read())}
-        return {**self._ended, **living}
+    def lives(self) -> "Lives":
+        return Lives(self)
+
+    def followed(self) -> list[str]:
+        """Whose life can be told: those followed, and those forgotten a while ago."""
+        return [*self._workers, *(worker for worker in self._ended if worker not in self._workers)]
 
     # ------------------------------------------------------------------------------------------------------ sweeps
 
@@ -159,3 +162,22 @@ class WorkerSensor:
         for worker in list(self._workers):
             self.forget(worker)
         self._meter.close()
+
+
+class Lives(Mapping[str, tuple[int, int]]):
+    """(largest, mean) bytes by worker, looked up when asked: thousands may be remembered, and one is wanted."""
+
+    def __init__(self, sensor: WorkerSensor) -> None:
+        self._sensor = sensor
+
+    def __getitem__(self, worker: str) -> tuple[int, int]:
+        life = self._sensor.life(worker)
+        if life is None:
+            raise KeyError(worker)
+        return life
+
+    def __iter__(self) -> Iterator[str]:
+        return (worker for worker in self._sensor.followed() if self._sensor.life(worker) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

@@ -6,7 +6,7 @@ import pytest
 
 from loadkeeper.linux.hierarchy import Level
 from loadkeeper.sense.levels import CpuState
-from loadkeeper.sense.own import OwnCpu
+from loadkeeper.sense.own import ABSENT, OwnCpu
 from loadkeeper.sense.pressure import Pressures, PressureWindow
 from loadkeeper.sense.processors import Processors
 from loadkeeper.sense.readings import CpuTimes, Pressure
@@ -133,9 +133,7 @@ def test_the_node_is_the_innermost_group_with_a_limit_else_the_top(tmp_path: Pat
 
 
 def reading(seconds: float) -> WorkerReading:
-    return WorkerReading(
-        rss=0, cpu=None, cpu_seconds=seconds, processes=1, state="running", exiting=False, members=(), swept=0.0
-    )
+    return WorkerReading(rss=0, cpu=None, cpu_seconds=seconds, processes=1, state="running", exiting=False, members=())
 
 
 def manager(root: Path, user: int, system: int, children: int) -> tuple[int, int]:
@@ -181,3 +179,12 @@ def test_a_manager_that_is_gone_or_another_process_adds_nothing(tmp_path: Path) 
     manager(tmp_path, 400, 50, 0)
     told = own.add(1.0, {}, [(pid, start_time + 1)], 1.0)
     assert told.own == 0.0
+
+
+def test_a_worker_whose_exit_nobody_tells_is_forgotten_after_a_while(tmp_path: Path) -> None:
+    own = OwnCpu(str(tmp_path))
+    own.add(0.0, {"r.1": reading(5.0)}, [], 0.0)
+    for sweep in range(ABSENT + 1):
+        assert "r.1" in own._counted
+        own.add(1.0 + sweep, {}, [], 0.0)
+    assert "r.1" not in own._counted

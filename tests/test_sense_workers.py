@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from loadkeeper.linux.proc import stat
+from loadkeeper.sense.everybody import Everybody
 from loadkeeper.sense.shares import Process, Share, ShareMeter, Shares
 from loadkeeper.sense.workers import WorkerReading, WorkerSensor
 
@@ -237,9 +238,13 @@ def test_a_worker_of_several_is_measured_every_two_seconds_and_when_one_comes_or
     assert len(meter.questions) == 1
     workers.sweep(12.1)
     assert len(meter.questions) == 2
-    write_stat(tree, 102, b" S 1 102 102 ", b" S 101 102 102 ")
+    (tree / "104").mkdir()
+    (tree / "104/stat").write_bytes(
+        (tree / "101/stat").read_bytes().replace(b"101 (", b"104 (").replace(b"5001", b"5004")
+    )
+    write_rss(tree, 104, 10)
     workers.sweep(12.2)
-    assert meter.questions[2] == ("r.1", (SHELL, CHILD, STRAY))
+    assert meter.questions[2] == ("r.1", (SHELL, CHILD, (104, 5004)))
 
 
 def test_a_fork_is_not_counted_twice_before_it_was_measured(tree: Path) -> None:
@@ -335,12 +340,54 @@ def test_following_exactly_these(tree: Path) -> None:
     workers = sensor(tree)
     workers.keep({"r.1": (100, 5000, None), "r.2": (200, 6000, None)})
     workers.sweep(1.0)
+    workers.sweep(1.5)
     open_files = len(os.listdir("/proc/self/fd"))
     workers.keep({"r.2": (200, 6000, None)})
     assert workers.sweep(2.0).keys() == {"r.2"}
-    assert len(os.listdir("/proc/self/fd")) == open_files - 2
-    workers.close()
     assert len(os.listdir("/proc/self/fd")) == open_files - 4
+    workers.close()
+    assert len(os.listdir("/proc/self/fd")) == open_files - 8
+
+
+def test_a_pid_that_goes_to_another_process_is_not_taken_for_the_one_it_was() -> None:
+    """The kept-open file of the old one is silent, and the new one is read by its name."""
+    first = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    workers = WorkerSensor(meter=NoMeter())
+    pid, start_time = identity(first)
+    workers.follow("r.1", pid, start_time)
+    assert workers.sweep(1.0)["r.1"].processes == 1
+    first.kill()
+    first.wait()
+    assert workers.fast(1.1)["r.1"].rss == 0
+    reading = workers.sweep(1.2)["r.1"]
+    assert (reading.state, reading.members, reading.rss) == ("gone", (), 0)
+    workers.close()
+
+
+def test_strangers_are_remembered_and_looked_at_in_turns(tree: Path) -> None:
+    everybody = Everybody(str(tree), 100)
+    before = {stat.pid: stat.session for stat in everybody.read({100})}
+    assert before.keys() == {1, 100, 101, 102, 200, 201, 300, 301, 400, 900}  # 500 ends half-way
+    write_stat(tree, 100, b" S 50 100 100 ", b" S 50 100 77 ")
+    write_stat(tree, 900, b" S 1 900 900 ", b" S 1 900 77 ")
+    assert {stat.pid for stat in everybody.read({100}) if stat.session == 77} >= {100}
+    for _ in range(8):
+        after = everybody.read({100})
+    assert {stat.pid for stat in after if stat.session == 77} == {100, 900}
+    shutil.rmtree(tree / "900")
+    assert 900 not in {stat.pid for stat in everybody.read({100})}
+
+
+def test_without_a_descriptor_to_spare_everything_is_still_read(tree: Path) -> None:
+    workers = sensor(tree)
+    workers._most_open = 0
+    workers._everybody = Everybody(str(tree), 0)
+    open_files = len(os.listdir("/proc/self/fd"))
+    workers.keep({"r.1": (100, 5000, None), "r.2": (200, 6000, None)})
+    assert workers.sweep(1.0)["r.2"].rss == 2000 * PAGE
+    write_rss(tree, 201, 3000)
+    assert workers.fast(1.1)["r.2"].rss == 3000 * PAGE
+    assert len(os.listdir("/proc/self/fd")) == open_files
 
 
 # -------------------------------------------------------------------------------------------------- living processes

@@ -75,22 +75,23 @@ class Family:
 
     def __init__(self) -> None:
         self.members: dict[Process, Held] = {}
+        self.size = 0  # bytes held at the last reading; who shows nothing and still is there holds what it held last
+        self.resident = 0
+        self.exiting = False  # nobody shows any memory, and it is not back yet
         self._measured = float("-inf")
         self._measured_size = 0
 
     def read(self, page: int) -> None:
         for member in self.members.values():
             member.read(page)
+        self._add_up()
 
-    @property
-    def size(self) -> int:
-        """Bytes held, as of the last reading. Who shows nothing and still is there holds what it held last."""
-        return sum(member.own for member in self.members.values())
-
-    @property
-    def exiting(self) -> bool:
-        """Nobody shows any memory, and it is not back yet."""
-        return self.size > 0 and not any(member.resident for member in self.members.values())
+    def _add_up(self) -> None:
+        self.size = self.resident = 0
+        for member in self.members.values():
+            self.size += member.own
+            self.resident += member.resident
+        self.exiting = self.size > 0 and not self.resident
 
     def add(self, new: list[Held], page: int) -> None:
         by_pid = {member.process[0]: member for member in (*self.members.values(), *new)}
@@ -113,19 +114,18 @@ class Family:
         return gone
 
     def wants_measuring(self, now: float) -> bool:
-        """Several processes: when one came or went, then every two seconds. One: when it is big, when it has doubled,
-        and every two seconds while it shares."""
-        resident = sum(member.resident for member in self.members.values())
-        if resident < (MEASURE_SEVERAL if len(self.members) > 1 else MEASURE_LONE):
+        """Several processes, or one that shares: when one came or went, then every two seconds. One: when it is big,
+        and when it has doubled."""
+        if self.resident < MEASURE_SEVERAL or now - self._measured < AGAIN:
             return False
-        lent = sum(member.lent for member in self.members.values())
-        keen = len(self.members) > 1 or resident >= 2 * self._measured_size or lent >= SHARES * resident
-        return keen and now - self._measured >= AGAIN
+        if len(self.members) > 1 or self.resident - self.size >= SHARES * self.resident:
+            return True
+        return self.resident >= max(MEASURE_LONE, 2 * self._measured_size)
 
     def asked(self, now: float) -> None:
         """Do not ask again before the answer has had time."""
         self._measured = now
-        self._measured_size = sum(member.resident for member in self.members.values())
+        self._measured_size = self.resident
 
     def measured(self, shares: Shares) -> None:
         """Nothing is learned from the shares of others than those who are there: the sum would be wrong."""
@@ -143,6 +143,7 @@ class Family:
                 self.members[process].lent = max(0, share.resident - left)
             else:
                 self.members[process].lent = shared - (among * shared // lent if lent else 0)
+        self._add_up()
 
     def close(self) -> None:
         for member in self.members.values():

@@ -14,6 +14,8 @@ from .worker import WorkerReading
 WINDOW = 0.5
 """Seconds between two samples that are compared, at least: a tick of each of 20 processes is 0.4 cores over it."""
 
+ABSENT = 120  # sweeps without a worker until its exit is no longer awaited
+
 
 class Own(Struct, frozen=True):
     """Cores, over one and the same window."""
@@ -37,6 +39,7 @@ class OwnCpu:
     def __init__(self, proc_root: str = PROC) -> None:
         self._proc_root = proc_root
         self._counted: dict[str, float] = {}  # by worker: its CPU seconds that are in `seconds`
+        self._absent: dict[str, int] = {}  # of these: sweeps without it, while its exit is awaited
         self._managers: dict[Process, float] = {}
         self._samples: deque[tuple[float, float, float | None]] = deque()
         self.seconds = 0.0  # ours, ever
@@ -59,6 +62,7 @@ class OwnCpu:
             before = self._counted.get(worker, 0.0)
             self._counted[worker] = max(before, reading.cpu_seconds)
             self.seconds += self._counted[worker] - before
+        self._let_go(readings)
         for process in managers:
             self._add_manager(process)
         self._managers = {process: seconds for process, seconds in self._managers.items() if process in managers}
@@ -68,9 +72,11 @@ class OwnCpu:
         self.last = self._compare()
         return self.last
 
-    def forget(self, worker: str) -> None:
-        """It is gone and no exit will tell of it."""
-        self._counted.pop(worker, None)
+    def _let_go(self, readings: Mapping[str, WorkerReading]) -> None:
+        """A worker whose exit nobody tells, because its process manager died, is not remembered for ever."""
+        self._absent = {worker: self._absent.get(worker, 0) + 1 for worker in self._counted.keys() - readings.keys()}
+        for worker in [worker for worker, sweeps in self._absent.items() if sweeps > ABSENT]:
+            del self._counted[worker]
 
     def _add_manager(self, process: Process) -> None:
         """Itself alone: the children it waited for are workers, and counted as such. What it used before it was first

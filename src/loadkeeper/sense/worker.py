@@ -29,7 +29,6 @@ class WorkerReading(Struct, frozen=True, kw_only=True):
     state: str  # `running`, `stopped` (every one of them), `frozen`, `gone`
     exiting: bool  # no memory shows any more: `rss` is what it held last, until it is back; 0 once it is `gone`
     members: tuple[Process, ...]  # (pid, start time) of all that were there at the last full sweep, zombies included
-    swept: float  # when `rss` was read
 
     @property
     def stopped(self) -> bool:
@@ -104,7 +103,6 @@ class Worker:
             state=state,
             exiting=self.family.exiting or state == "gone",
             members=tuple((stat.pid, stat.start_time) for stat in stats),
-            swept=now,
         )
         return self.reading
 
@@ -114,7 +112,9 @@ class Worker:
         size = self._told or self.family.size
         self.life.add(now, size, active=state == "running")
         exiting = self.family.exiting or before.state == "gone"
-        self.reading = replace(before, rss=size, exiting=exiting, state=state, swept=now)
+        if size == before.rss and state == before.state and exiting == before.exiting:
+            return before
+        self.reading = replace(before, rss=size, exiting=exiting, state=state)
         return self.reading
 
     def _leaf_held(self) -> int | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from ..linux import proc
 from ..linux.gauges import spare_descriptors
 from ..linux.proc import PROC, Stat
+from .everybody import Everybody
 from .held import GONE, Held
 from .kin import kin
 from .shares import Process, ShareMeter
@@ -38,7 +39,8 @@ class WorkerSensor:
         self._workers: dict[str, Worker] = {}
         self._owners: dict[Process, str] = {}
         self._open = 0
-        self._most_open = spare_descriptors()
+        self._most_open = spare_descriptors() // 2
+        self._everybody = Everybody(proc_root, self._most_open)
         self._ended: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self.readings: dict[str, WorkerReading] = {}
 
@@ -154,13 +156,14 @@ class WorkerSensor:
         return [stat.state for process, stat in found if stat is not None and stat.start_time == process[1]]
 
     def _one_pass(self, leaders: Mapping[str, Process], known: Mapping[Process, str]) -> dict[str, list[Stat]]:
-        stats = [stat for pid in proc.pids(self._proc_root) if (stat := proc.stat(pid, self._proc_root)) is not None]
-        return kin(stats, leaders, known)
+        close = {pid for pid, _ in leaders.values()} | {pid for pid, _ in known}
+        return kin(self._everybody.read(close), leaders, known)
 
     def close(self) -> None:
         """Let go of every file and of the measuring thread."""
         for worker in list(self._workers):
             self.forget(worker)
+        self._everybody.forget()
         self._meter.close()
 
 

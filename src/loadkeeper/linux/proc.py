@@ -24,6 +24,7 @@ class Stat(NamedTuple):
     children_system_ticks: int
     start_time: int
     rss: int
+    threads: int = 1
 
 
 def read(path: str) -> bytes | None:
@@ -34,12 +35,24 @@ def read(path: str) -> bytes | None:
         return None
     try:
         parts = []
-        while part := os.read(descriptor, 65536):
+        while part := os.read(descriptor, 65536):  # a short part is not the end: lists end a part where a record ends
             parts.append(part)
-            if len(part) < 4096:  # procfs hands out whole pages until it is done
-                break
         return b"".join(parts)
     except OSError:  # ESRCH: the process went while it was read
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def read_record(path: str) -> bytes | None:
+    """A file of one record of less than a page, in one read; ``None`` as `read`."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return os.read(descriptor, 4096)
+    except OSError:
         return None
     finally:
         os.close(descriptor)
@@ -53,14 +66,14 @@ def parse_stat(content: bytes) -> Stat | None:
         return None
     try:
         pid = int(content[: content.index(b" ")])
-        numbers = [int(fields[i]) for i in (1, 2, 3, 11, 12, 13, 14, 19, 21)]
+        numbers = [int(fields[i]) for i in (1, 2, 3, 11, 12, 13, 14, 19, 21, 17)]
     except ValueError:
         return None
     return Stat(pid, fields[0].decode("ascii", "replace"), *numbers)
 
 
 def stat(pid: int, root: str = PROC) -> Stat | None:
-    content = read(f"{root}/{pid}/stat")
+    content = read_record(f"{root}/{pid}/stat")
     return parse_stat(content) if content else None
 
 

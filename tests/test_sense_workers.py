@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from loadkeeper.linux.proc import stat
-from loadkeeper.sense.everybody import Everybody
-from loadkeeper.sense.shares import Process, Share, ShareMeter, Shares
+from loadkeeper.sense.everybody import Everybody, Kin
+from loadkeeper.sense.shares import Process, Share, ShareMeter, Shares, measure
 from loadkeeper.sense.workers import WorkerReading, WorkerSensor
 
 TREE = Path(__file__).parent / "trees" / "hostile-names"
@@ -83,6 +83,45 @@ def test_who_was_seen_as_a_member_stays_one_wherever_it_goes(tree: Path) -> None
     assert members(workers.sweep(10.5)["r.1"]) == [100, 101, 102]
     write_stat(tree, 102, b" 5002 ", b" 9999 ")  # the pid went to somebody else
     assert members(workers.sweep(11.0)["r.1"]) == [100, 101]
+
+
+def test_who_left_its_parents_and_kept_the_session_is_found(tree: Path) -> None:
+    write_stat(tree, 101, b" R 100 100 100 ", b" R 1 101 100 ")
+    workers = sensor(tree)
+    workers.follow("r.1", 100, 5000)
+    assert members(workers.sweep(10.0)["r.1"]) == [100, 101]
+
+
+@pytest.mark.parametrize(("worker", "found"), [("r.1", [100, 101, 104]), ("r.2", [100, 101]), ("", [100, 101])])
+def test_who_left_session_and_parent_is_found_by_its_environment(tree: Path, worker: str, found: list[int]) -> None:
+    """It is a child of the process manager (50) by now, as the leader is."""
+    (tree / "104").mkdir()
+    stray = (tree / "900/stat").read_bytes().replace(b"900 (", b"104 (").replace(b" S 1 900 900 ", b" S 50 104 104 ")
+    (tree / "104/stat").write_bytes(stray)
+    (tree / "104/environ").write_bytes(b"HOME=/\0LOADKEEPER_WORKER=" + worker.encode() + b"\0")
+    workers = sensor(tree)
+    workers.follow("r.1", 100, 5000)
+    assert members(workers.sweep(10.0)["r.1"]) == found
+    assert members(workers.sweep(10.5)["r.1"]) == found
+
+
+def test_an_environment_that_is_still_the_parents_is_read_again(tree: Path) -> None:
+    (tree / "104").mkdir()
+    stray = (tree / "900/stat").read_bytes().replace(b"900 (", b"104 (").replace(b" S 1 900 900 ", b" S 50 104 104 ")
+    (tree / "104/stat").write_bytes(stray)
+    workers = sensor(tree)
+    workers.follow("r.1", 100, 5000)
+    assert members(workers.sweep(10.0)["r.1"]) == [100, 101]
+    (tree / "104/environ").write_bytes(b"LOADKEEPER_WORKER=r.1\0")
+    assert members(workers.sweep(10.5)["r.1"]) == [100, 101, 104]
+
+
+def test_who_is_in_the_leaf_belongs(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "leaf").mkdir()
+    (tmp_path / "leaf/cgroup.procs").write_text("100\n102\n77777\n")
+    workers = sensor(tree)
+    workers.follow("r.1", 100, 5000, str(tmp_path / "leaf"))
+    assert members(workers.sweep(10.0)["r.1"]) == [100, 101, 102]
 
 
 def test_a_leader_whose_pid_is_somebody_elses_now_is_gone(tree: Path) -> None:
@@ -220,6 +259,26 @@ def test_children_that_share_without_the_leader(tree: Path) -> None:
     assert workers.fast(10.1)["r.1"].rss == (300 + 26_200 + 26_000) * PAGE
 
 
+def test_memory_that_some_share_without_the_one_that_shares_most(tree: Path) -> None:
+    """The leader shares 60 pages with strangers, its children 50 with each other."""
+    meter = NoMeter()
+    write_stat(tree, 102, b" S 1 102 102 ", b" S 101 102 102 ")
+    for pid, resident in ((100, 10_000), (101, 5_500), (102, 5_500)):
+        write_rss(tree, pid, resident)
+    workers = sensor(tree, meter)
+    workers.follow("r.1", *SHELL)
+    workers.sweep(10.0)
+    child = pages(5_500, 3_000, 500)
+    meter.told = [("r.1", {SHELL: pages(10_000, 7_000, 4_000), CHILD: child, STRAY: child})]
+    assert workers.fast(10.1)["r.1"].rss == 13_000 * PAGE
+
+
+def test_a_measurement_of_another_process_with_the_same_pid_is_none(tree: Path) -> None:
+    assert measure(CHILD, str(tree)) == Share(204800 << 10, 102400 << 10, 0)
+    assert measure((101, 4999), str(tree)) is None
+    assert measure(SHELL, str(tree)) is None
+
+
 @pytest.mark.parametrize(
     "shares",
     [{SHELL: pages(40_000, 1, 1)}, {}, {who: pages(40_000, 9_000, 0) for who in (SHELL, CHILD, STRAY)}],
@@ -295,7 +354,8 @@ def test_the_cpu_of_a_member_that_somebody_else_waited_for_stays(tree: Path) -> 
     write_stat(tree, 102, b" S 101 102 102 ", b" S 1 102 102 ")
     before = workers.sweep(10.5)["r.1"].cpu_seconds
     shutil.rmtree(tree / "102")
-    assert workers.sweep(11.0)["r.1"].cpu_seconds == pytest.approx(before)
+    write_stat(tree, 100, b" 10 5 100 20 ", b" 12 5 100 20 ")
+    assert workers.sweep(11.0)["r.1"].cpu_seconds == pytest.approx(before + 0.02)
 
 
 def test_a_life_knows_the_largest_and_the_mean_of_its_active_time(tree: Path) -> None:
@@ -381,7 +441,7 @@ def test_strangers_are_remembered_and_looked_at_in_turns(tree: Path) -> None:
 def test_without_a_descriptor_to_spare_everything_is_still_read(tree: Path) -> None:
     workers = sensor(tree)
     workers._most_open = 0
-    workers._everybody = Everybody(str(tree), 0)
+    workers._kin = Kin(str(tree), 0)
     open_files = len(os.listdir("/proc/self/fd"))
     workers.keep({"r.1": (100, 5000, None), "r.2": (200, 6000, None)})
     assert workers.sweep(1.0)["r.2"].rss == 2000 * PAGE
@@ -454,9 +514,6 @@ def test_the_fast_sweep_of_40_workers_costs_well_under_a_millisecond(
     workers = WorkerSensor(meter=NoMeter())
     for n in range(40):
         workers.follow(f"r.{n}", *identity(shells[n % 2]))
-    workers._members = lambda leaders, known: {  # each of 40 has a process of its own to read
-        worker: [found] for worker, (pid, _) in leaders.items() if (found := stat(pid)) is not None
-    }
     workers.sweep(time.monotonic())
     took = []
     for _ in range(50):

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from ..linux.gauges import Gauge
 from ..linux.proc import Stat
 from . import readings
+from .everybody import Sought
 from .held import GONE, Family
 from .readings import TICKS
 from .shares import Process
@@ -66,6 +67,7 @@ class Worker:
 
     def __init__(self, leader: Process, leaf: str | None) -> None:
         self.leader = leader
+        self._leaf = leaf
         self.life = Life()
         self.family = Family()
         self._told: int | None = None  # bytes, by its leaf
@@ -76,6 +78,9 @@ class Worker:
         self._leaf_memory = Gauge(f"{leaf}/memory.stat") if leaf else None
         self._leaf_events = Gauge(f"{leaf}/cgroup.events") if leaf else None
         self._leaf_cpu = Gauge(f"{leaf}/cpu.stat") if leaf else None
+
+    def sought(self) -> Sought:
+        return Sought(self.leader, tuple(self.family.members), self._leaf)
 
     # ------------------------------------------------------------------------------------------------------ sweeps
 

@@ -3,14 +3,13 @@ reads memory, CPU and state; the *fast sweep* reads only the memory of the membe
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from ..linux import proc
 from ..linux.gauges import spare_descriptors
 from ..linux.proc import PROC, Stat
-from .everybody import Everybody
+from .everybody import Kin
 from .held import GONE, Held
-from .kin import kin
 from .shares import Process, ShareMeter
 from .worker import Worker, WorkerReading
 
@@ -20,27 +19,22 @@ ENDED = 4096  # lives of workers that are no longer followed, kept until their e
 PATIENCE = 0.005
 """Seconds that a full sweep waits for shares to be measured; what takes longer counts from the next sweep on."""
 
-Members = Callable[[Mapping[str, Process], Mapping[Process, str]], dict[str, list[Stat]]]
-"""(leaders, known members) → every worker's processes."""
-
 
 class WorkerSensor:
     """Follows workers by id. ``readings`` holds the last reading of each, ``lives`` (largest, mean) bytes of each, of
     those forgotten too. One owner: not for several threads at once.
 
-    ``members`` finds the processes; ``meter`` measures what is shared.
+    ``meter`` measures what is shared.
     """
 
-    def __init__(self, proc_root: str = PROC, members: Members | None = None, meter: ShareMeter | None = None) -> None:
+    def __init__(self, proc_root: str = PROC, meter: ShareMeter | None = None) -> None:
         self._proc_root = proc_root
-        self._members = members or self._one_pass
         self._meter = meter or ShareMeter(proc_root)
         self._page = os.sysconf("SC_PAGE_SIZE")
         self._workers: dict[str, Worker] = {}
-        self._owners: dict[Process, str] = {}
         self._open = 0
         self._most_open = spare_descriptors() // 2
-        self._everybody = Everybody(proc_root, self._most_open)
+        self._kin = Kin(proc_root, self._most_open)
         self._ended: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self.readings: dict[str, WorkerReading] = {}
 
@@ -94,9 +88,8 @@ class WorkerSensor:
     def sweep(self, now: float) -> dict[str, WorkerReading]:
         """The full sweep: members, memory, CPU, state of every worker."""
         self._take_answers()  # they are about the members as they were
-        leaders = {worker: known.leader for worker, known in self._workers.items()}
-        found = self._members(leaders, self._owners) if leaders else {}
-        alive = {worker: self._settle(worker, known, found.get(worker, [])) for worker, known in self._workers.items()}
+        found = self._kin.find({worker: known.sought() for worker, known in self._workers.items()})
+        alive = {worker: self._settle(known, found.get(worker, [])) for worker, known in self._workers.items()}
         for known in self._workers.values():
             known.look(self._page)
         self._measure_shares(now)
@@ -115,7 +108,7 @@ class WorkerSensor:
                 self.readings[worker] = known.looked(before, now, letters)
         return self.readings
 
-    def _settle(self, worker: str, known: Worker, stats: list[Stat]) -> int:
+    def _settle(self, known: Worker, stats: list[Stat]) -> int:
         """Let those go that are gone, take in those that are new. Returns how many live."""
         alive = {(stat.pid, stat.start_time): stat for stat in stats if stat.state not in GONE}
         members = known.family.members
@@ -123,7 +116,6 @@ class WorkerSensor:
             self._drop(known, process)
         new = [self._held(process, stat.ppid) for process, stat in alive.items() if process not in members]
         if new:
-            self._owners.update((member.process, worker) for member in new)
             known.family.add(new, self._page)
         return len(alive)
 
@@ -135,7 +127,6 @@ class WorkerSensor:
     def _drop(self, known: Worker, process: Process) -> None:
         member = known.family.remove(process)
         self._open -= member.kept_open
-        self._owners.pop(process, None)
         member.close()
 
     def _measure_shares(self, now: float) -> None:
@@ -155,15 +146,11 @@ class WorkerSensor:
         found = [(process, proc.stat(process[0], self._proc_root)) for process in members]
         return [stat.state for process, stat in found if stat is not None and stat.start_time == process[1]]
 
-    def _one_pass(self, leaders: Mapping[str, Process], known: Mapping[Process, str]) -> dict[str, list[Stat]]:
-        close = {pid for pid, _ in leaders.values()} | {pid for pid, _ in known}
-        return kin(self._everybody.read(close), leaders, known)
-
     def close(self) -> None:
         """Let go of every file and of the measuring thread."""
         for worker in list(self._workers):
             self.forget(worker)
-        self._everybody.forget()
+        self._kin.close()
         self._meter.close()
 
 

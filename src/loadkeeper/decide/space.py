@@ -58,8 +58,10 @@ class Space:
             self._charges[charge.run] += left
 
     def _take(self, pool: PoolSeen, count: int) -> None:
+        one = self.next[pool.id]
         for name in ("", pool.run):
-            self._growth[name] += count * self.next[pool.id].usual
+            self._growth[name] += count * one.usual
+            self._demand[name] += count * one.cpu
 
     # ------------------------------------------------------------------------------------------------------- changes
 
@@ -123,13 +125,14 @@ class Space:
         return self._over(BUDGET_CPU, pool.run, amount.of(self._view.seen.cpus), self.next[pool.id].cpu / 2, pool)
 
     def _over(self, gauge: str, name: str, line: float, margin: float, pool: PoolSeen) -> Why | None:
-        busy, wanted, charged = self._busy[name], self._demand[name], self._charges[name]
-        if max(busy, wanted) + charged + margin < line:
+        busy, wanted = self._busy[name], self._demand[name]
+        soon = max(busy + self._charges[name], wanted)
+        if soon + margin < line:
             return None
         reason = Reason.CPU if gauge == CPU else Reason.BUDGET_CPU
         if max(busy, wanted) + margin < line:
             reason = Reason.RAMP  # what was let in a moment ago has yet to show
-        kept = max(0.0, wanted + charged - busy)
+        kept = max(0.0, soon - busy)
         return Why(reason, gauge, busy, line, need=self.next[pool.id].cpu, expected=kept)
 
     def overdrawn(self, domain: Domain) -> bool:

@@ -16,7 +16,7 @@ STEP = 0.25
 def lower_bound(world: World, tasks: dict[str, list[Task]]) -> float:
     """Seconds."""
     whole = float(size(world.node.memory)) + size(world.node.swap) - size(world.node.base)
-    needs = {pool.name: [_Need(task, whole) for task in tasks[pool.name]] for pool in world.pools}
+    needs = {pool.name: [_Need(task, whole, world.acts.start) for task in tasks[pool.name]] for pool in world.pools}
     bound = max(_longest(pool, needs[pool.name]) for pool in world.pools)
     for arrive in sorted({pool.arrive for pool in world.pools}):
         late = [need for pool in world.pools if pool.arrive >= arrive for need in needs[pool.name]]
@@ -28,7 +28,7 @@ def lower_bound(world: World, tasks: dict[str, list[Task]]) -> float:
 class _Need:
     """What one task takes at least; one that can never fit counts until it has filled the node."""
 
-    def __init__(self, task: Task, whole: float) -> None:
+    def __init__(self, task: Task, whole: float, start: float) -> None:
         until = 1.0 if task.memory <= whole else task.shape.reaches(whole / task.memory)
         self.seconds = task.seconds * until
         self.memory = task.memory * task.shape.mean(until) * task.seconds if until > 0 else 0.0
@@ -36,7 +36,7 @@ class _Need:
         if task.burst is not None:
             _, duty, low = task.burst
             share = task.cpu * duty + low * (1 - duty)
-        self.cpu = share * task.threads * self.seconds
+        self.cpu = share * task.threads * self.seconds + start
 
 
 def _longest(pool: Pool, needs: Iterable[_Need]) -> float:

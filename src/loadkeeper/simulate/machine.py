@@ -21,6 +21,7 @@ class Process:
 
     __slots__ = (
         "active",
+        "boot",
         "cpu_seconds",
         "done",
         "floor",
@@ -44,7 +45,8 @@ class Process:
 
     def __init__(self, n: int, pool: Pool, task: Task, floor: int, now: float) -> None:
         self.n, self.pool, self.task, self.floor, self.started = n, pool, task, floor, now
-        self.state = WorkerState.STARTING
+        self.state = WorkerState.RUNNING
+        self.boot = 0.0  # s of CPU until its first instruction
         self.done = 0.0  # of its work, 0..1
         self.rss = self.top = 0.0
         self.active = self.cpu_seconds = self.paused_for = 0.0
@@ -68,6 +70,8 @@ class Process:
     def wants(self) -> tuple[float, float]:
         """(share of the time in which a thread wants a core, threads)."""
         task = self.task
+        if self.boot > 0:
+            return 1.0, 1.0
         if task.burst is not None:
             period, duty, low = task.burst
             phase = (self.done * task.seconds) % period
@@ -144,13 +148,9 @@ class Machine:
     def start(self, pool: Pool, task: Task, floor: int) -> Process:
         worker = Process(next(self._n), pool, task, floor, self.now)
         self.workers[worker.n] = worker
-        self.at(self.now + self.world.acts.start, lambda: self._begin(worker))
+        worker.boot = self.world.acts.start
+        self._unshare()
         return worker
-
-    def _begin(self, worker: Process) -> None:
-        if worker.state is WorkerState.STARTING and worker.outcome is None:
-            worker.state = WorkerState.RUNNING
-            self._unshare()
 
     def pause(self, worker: Process) -> None:
         """Ask for a stop; how long it takes is the kernel's business."""
@@ -233,7 +233,8 @@ class Machine:
         step = STEP
         for worker in self.workers.values():
             if worker.moves:
-                end = min(end, self.now + (1 - worker.done) * worker.task.seconds / max(worker.speed, 1e-6))
+                left = worker.boot + (1 - worker.done) * worker.task.seconds
+                end = min(end, self.now + left / max(worker.speed, 1e-6))
                 if worker.task.burst is not None:
                     step = FINE_STEP
         if self._touching or self.memory - self.used() < 0.2 * self.memory:
@@ -280,26 +281,35 @@ class Machine:
             self.dirty = max(0.0, self.dirty - self._disk * seconds)
 
     def _work(self, worker: Process, seconds: float) -> None:
-        """Memory is touched at a certain speed; work goes on when it has been."""
+        """Its work goes on, and its memory follows as fast as it can be touched."""
         task = worker.task
         worker.active += seconds
         worker.cpu_seconds += worker.takes * seconds
         if worker.want_stop and worker.stop_sent is not None:
             worker.obeyed = self.now - worker.stop_sent
-        self.dirty = min(self.dirty + task.writes * seconds, 0.9 * self.memory)
+        if task.writes:
+            self.dirty = min(self.dirty + task.writes * seconds, 0.9 * self.memory)
+        left = self._boot(worker, seconds)
+        worker.done = min(1.0, worker.done + worker.speed * left / task.seconds)
         want = task.memory * task.shape.share(worker.done)
-        if worker.rss < want:
-            self._touching = True
-            touched = min(want - worker.rss, self._touch * seconds)
-            worker.rss += touched
-            seconds -= touched / self._touch
-        done = min(1.0, worker.done + worker.speed * seconds / task.seconds)
-        want = task.memory * task.shape.share(done)
-        worker.done = done
-        worker.rss = min(want, worker.rss + self._touch * max(seconds, 0.0)) if want > worker.rss else want
+        most = worker.rss + self._touch * left
+        self._touching = self._touching or want > most
+        worker.rss = min(want, most)
         worker.top = max(worker.top, worker.rss)
-        if done >= 1.0 - 1e-9:
+        if worker.done >= 1.0 - 1e-9:
             self._exit(worker, Outcome.DONE, 0.0)
+
+    def _boot(self, worker: Process, seconds: float) -> float:
+        """Fork and exec, on CPU. Returns what is left for the task."""
+        if worker.boot <= 0:
+            return seconds
+        takes = worker.boot / max(worker.speed, 1e-6)
+        if takes > seconds:
+            worker.boot -= seconds * worker.speed
+            return 0.0
+        worker.boot = 0.0
+        self._unshare()
+        return seconds - takes
 
     def _out_of_memory(self) -> None:
         """The kernel kills the biggest worker, at once, until all fits."""

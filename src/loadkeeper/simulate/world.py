@@ -30,7 +30,7 @@ class Acts(Struct, frozen=True, forbid_unknown_fields=True):
     stop_late: tuple[float, float] = (0.0, 0.0)  # this share of pauses takes up to so many seconds
     kill: tuple[float, float] = (0.05, 0.5)  # s until a killed worker's memory is back
     free: Size = "15G"  # bytes/s at which the memory of one that exits by itself comes back
-    start: float = 0.002  # s from the wish to start a worker to its first instruction
+    start: float = 0.002  # s of CPU that a start takes
     touch: Size = "2.5G"  # bytes/s that a worker can take
     late_look: tuple[float, float] = (0.0, 0.0)  # this share of looks comes up to so many seconds late
 

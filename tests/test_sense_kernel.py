@@ -1,5 +1,8 @@
 """What `available` promises, held against what a process can really take before the kernel kills it."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,14 +91,9 @@ def test_tmpfs_cannot_be_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("locked", "kept"), [("free", 0), ("lock", 200 * MIB)])
 def test_mapped_files_can_be_taken_unless_they_are_locked(tmp_path: Path, locked: str, kept: int) -> None:
-    import subprocess
-    import sys
-
     file = tmp_path / "file"
     file.write_bytes(b"x" * (200 * MIB))
     with memory_group(LIMIT) as group:
-        import os
-
         with file.open("rb") as written:
             os.fsync(written.fileno())
             os.posix_fadvise(written.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # its pages are ours: the group reads anew
@@ -107,3 +105,26 @@ def test_mapped_files_can_be_taken_unless_they_are_locked(tmp_path: Path, locked
         assert LIMIT - kept - 64 * MIB < told <= LIMIT - kept
         holder.kill()
         holder.wait()
+
+
+FOLLOW = """
+import sys, time
+from loadkeeper.sense.node import NodeSensor
+node = NodeSensor()
+for _ in sys.stdin:
+    print(node.read(time.monotonic()).total, flush=True)
+"""
+
+
+def test_a_limit_that_changes_shows_at_the_next_look() -> None:
+    with memory_group(LIMIT) as group:
+        looking = group.start(sys.executable, "-c", FOLLOW, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert looking.stdin is not None
+        assert looking.stdout is not None
+        for limit in (LIMIT, LIMIT // 2, 3 * LIMIT // 4):
+            (group.path / "memory.limit_in_bytes").write_text(str(limit))
+            looking.stdin.write("look\n")
+            looking.stdin.flush()
+            assert int(looking.stdout.readline()) == limit
+        looking.stdin.close()
+        assert looking.wait(timeout=10) == 0

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from loadkeeper.linux.proc import stat
 from loadkeeper.sense.everybody import Everybody, Kin
-from loadkeeper.sense.shares import Process, Share, ShareMeter, Shares, measure
+from loadkeeper.sense.shares import BUDGET, BURST, Process, Share, ShareMeter, Shares, measure
 from loadkeeper.sense.workers import WorkerReading, WorkerSensor
 
 TREE = Path(__file__).parent / "trees" / "hostile-names"
@@ -521,3 +522,47 @@ def test_the_fast_sweep_of_40_workers_costs_well_under_a_millisecond(
         workers.fast(time.monotonic())
         took.append(time.perf_counter() - began)
     assert sorted(took)[len(took) // 2] < 1e-3
+
+
+def test_a_measurement_that_hangs_holds_up_no_sweep(tree: Path) -> None:
+    """smaps_rollup waits for a process that maps memory, up to 0.5 s."""
+    let_go = threading.Event()
+
+    def hang(process: Process, root: str) -> Share | None:
+        assert let_go.wait(30)
+        return measure(process, root)
+
+    meter = ShareMeter(str(tree), hang)
+    workers = sensor(tree, meter)
+    workers.follow("r.9", 900, 9000)
+    (tree / "900/smaps_rollup").write_text(
+        "x\nRss: 399996 kB\nPss: 199998 kB\nPrivate_Clean: 0 kB\nPrivate_Dirty: 0 kB\n"
+    )
+    began = time.monotonic()
+    assert workers.sweep(began)["r.9"].rss == 99999 * PAGE
+    assert workers.fast(began + 0.1)["r.9"].rss == 99999 * PAGE
+    assert time.monotonic() - began < 1.0
+    assert meter.waiting
+    let_go.set()
+    deadline = time.monotonic() + 10
+    while meter.waiting and time.monotonic() < deadline:
+        workers.fast(began + 0.2)
+    assert workers.readings["r.9"].rss == 199998 << 10
+    workers.close()
+
+
+def test_measurements_stay_within_their_share_of_a_core(tree: Path) -> None:
+    """30 ms each, 50 ms at once: the third must wait until the first two are paid for."""
+
+    def slow(process: Process, root: str) -> Share | None:
+        time.sleep(0.03)
+        return None
+
+    meter = ShareMeter(str(tree), slow)
+    began = time.monotonic()
+    for n in range(3):
+        meter.ask(f"r.{n}", (CHILD,))
+    told = [meter.answers(patience=10.0) for _ in range(3)]
+    assert sorted(worker for answers in told for worker, _ in answers) == ["r.0", "r.1", "r.2"]
+    assert time.monotonic() - began > 2 * 0.03 / BUDGET - BURST / BUDGET - 0.01
+    meter.close()

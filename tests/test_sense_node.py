@@ -280,3 +280,12 @@ def test_a_group_that_only_inherits_a_limit_does_not_bind(tmp_path: Path) -> Non
     node = sensor(tree)
     node.read(0.0)
     assert node.binding_cgroup() == str(tree / "sys/fs/cgroup/memory/batch")
+
+
+def test_of_two_groups_with_the_same_limit_the_outer_one_is_named(tmp_path: Path) -> None:
+    tree = copied("v2-kubernetes", tmp_path)
+    pod = tree / f"sys/fs/cgroup{POD}"
+    for name in ("memory.max", "cpu.max"):
+        (pod / name).write_bytes((pod / "cri-containerd-ab.scope" / name).read_bytes())
+    reading = sensor(tree).read(0.0)
+    assert reading.capacity.memory_bound_by == reading.capacity.cpus_bound_by == f"cgroup {POD}"

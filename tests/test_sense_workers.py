@@ -305,6 +305,9 @@ def test_a_worker_of_several_is_measured_every_two_seconds_and_when_one_comes_or
     write_rss(tree, 104, 10)
     workers.sweep(12.2)
     assert meter.questions[2] == ("r.1", (SHELL, CHILD, (104, 5004)))
+    shutil.rmtree(tree / "104")
+    workers.sweep(12.3)
+    assert meter.questions[3:] == [("r.1", (SHELL, CHILD))]
 
 
 def test_a_fork_is_not_counted_twice_before_it_was_measured(tree: Path) -> None:

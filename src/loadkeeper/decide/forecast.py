@@ -1,6 +1,6 @@
 """How memory moves: the course of each worker, the speed at which available falls, and what of it is strange."""
 
-from math import exp
+from math import exp, sqrt
 
 from msgspec.structs import replace
 
@@ -118,7 +118,9 @@ def measure_anew(memory: Memory, now: float, p: Parameters) -> Memory:
 def _strange(seen: Seen, memory: Memory, p: Parameters) -> Trend:
     """What available fell by between two sweeps and no worker grew by, filtered. It cannot be paused.
 
-    A window that says nothing (see `_telling`) only lets the old value fade: its tail must not end anybody.
+    A window that says nothing (see `_telling`) only lets the old value fade: its tail must not end anybody. Gauges and
+    workers' sizes are not read at one instant and lag by some pages per core, so single windows scatter, the more the
+    shorter they are; what scatter alone could make of the filtered value is its *doubt*.
     """
     trend = memory.trend
     if trend.swept is None or seen.swept is None:
@@ -126,9 +128,18 @@ def _strange(seen: Seen, memory: Memory, p: Parameters) -> Trend:
     seconds = seen.swept - trend.swept
     if seconds <= 0:
         return trend
-    raw = _unexplained(seen, memory) / seconds if _telling(seen, memory, seconds, p) else 0.0
     weight = 1 - exp(-seconds / p.strange_filter)
-    return replace(trend, strange=trend.strange + (raw - trend.strange) * weight)
+    if not _telling(seen, memory, seconds, p):
+        return replace(trend, strange=trend.strange * (1 - weight))
+    off = _unexplained(seen, memory) / seconds - trend.strange
+    scatter = trend.scatter + (off * off - trend.scatter) * (1 - exp(-seconds / p.scatter_filter))
+    doubt = p.doubt * _PASSED * weight * sqrt(scatter)
+    return replace(trend, strange=trend.strange + off * weight, scatter=scatter, doubt=doubt)
+
+
+_PASSED = 0.75
+"""Of a window's scatter, times its weight, what an exponential filter passes on. One window's error is the next one's
+with the other sign, so less than of independent ones: sqrt((1 + w / (2 - w)) / 2) for small weights."""
 
 
 def _muddied(seen: Seen, memory: Memory) -> Trend:

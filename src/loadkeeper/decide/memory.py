@@ -78,6 +78,8 @@ class Trend(Struct, frozen=True):
     swept_available: int | None = None
     muddy: bool = True  # somebody came or went since that sweep: the window to the next says nothing
     strange: float = 0.0  # bytes/s that no worker explains, with its sign
+    scatter: float = 0.0  # (bytes/s) squared by which single windows differ from that
+    doubt: float = 0.0  # bytes/s of it that may be scatter alone
     most: float = 0.0  # the largest available + held of all sweeps: what the node has for us
     obey: float = 0.0  # s that a pause takes to be obeyed here
 

@@ -45,6 +45,8 @@ class Parameters(Struct, frozen=True, kw_only=True):
     # speed and strange growth
     speed_filter: float = 0.3  # s. simulated: 0.6 gives more ends
     strange_filter: float = 0.08  # s. measured: with 0.3 a worker's own spike was taken for foreign growth
+    scatter_filter: float = 1.0  # s
+    doubt: float = 2.0  # deviations of its scatter that strange growth must exceed to count
     slope_window: float = 0.2  # s, at least
     window_most: float = 2.0  # s: two sweeps further apart say nothing about strange growth
     pause_takes: float = 0.005  # s: measured, SIGSTOP to stopped 0.25 to 4 ms; then a fresh baseline of speed ...

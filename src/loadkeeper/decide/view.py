@@ -139,7 +139,7 @@ def _domains(run: str, limits: Limits, ground: _Ground) -> tuple[Domain, ...]:
 
 def _node(run: str, limits: Limits, ground: _Ground) -> Domain:
     seen, trend, p = ground.seen, ground.memory.trend, ground.p
-    speed, strange = max(0.0, trend.speed), max(0.0, trend.strange)
+    speed, strange = max(0.0, trend.speed), max(0.0, trend.strange - trend.doubt)
     ahead = None
     if trend.available is not None:
         ahead = trend.available - speed * (p.react + trend.obey) - strange * p.react_strange

@@ -9,26 +9,34 @@ from typing import Any
 from ..decide import DEFAULT, Parameters
 from .bound import lower_bound
 from .fixed import Fixed
-from .keeper import Counts, Keeper
+from .keeper import Counts, Keeper, Watch
 from .machine import Machine
 from .result import Result, TaskResult
 from .work import Work
 from .world import read_world
 
-__all__ = ["Result", "TaskResult", "simulate"]
+__all__ = ["Result", "TaskResult", "Watch", "simulate"]
 
 GIVE_UP = 12.0
 """Lower bounds after which a world counts as not finished."""
 
 
 def simulate(
-    world: Mapping[str, Any], seed: int = 1, *, fixed: int | None = None, parameters: Parameters = DEFAULT
+    world: Mapping[str, Any],
+    seed: int = 1,
+    *,
+    fixed: int | None = None,
+    parameters: Parameters = DEFAULT,
+    watch: Watch | None = None,
 ) -> Result:
-    """Run the world with `decide`, or with a ``fixed`` number of workers. Raises UsageError for what is no world."""
+    """Run the world with `decide`, or with a ``fixed`` number of workers; ``watch`` sees every look of `decide`.
+
+    Raises UsageError for what is no world.
+    """
     read = read_world(world)
     machine = Machine(read, seed)
     work = Work(read, machine, seed)
-    policy = Keeper(machine, work, parameters) if fixed is None else Fixed(work, fixed)
+    policy = Keeper(machine, work, parameters, watch) if fixed is None else Fixed(work, fixed)
     bound = lower_bound(read, work.tasks)
     while not work.is_done and machine.now < GIVE_UP * bound:
         machine.advance(machine.now + policy.look())

@@ -1,5 +1,7 @@
 """The load manager's part of a simulation: show `decide` what there is, and do what it says."""
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 from ..decide import DEFAULT, Memory, Parameters, decide
@@ -20,6 +22,10 @@ from .work import Work
 CPU_WINDOW = 0.5  # s over which a worker's cores are measured
 
 
+Watch = Callable[[Seen, Memory, Decision, Memory], None]
+"""Called after each look with what was seen, what was remembered before, the decision, and what is remembered now."""
+
+
 class Counts(Struct):
     """What was decided, for the result."""
 
@@ -34,8 +40,10 @@ class Counts(Struct):
 class Keeper:
     """One load manager over one machine. Mutable."""
 
-    def __init__(self, machine: Machine, work: Work, parameters: Parameters = DEFAULT) -> None:
-        self.machine, self.work, self.parameters = machine, work, parameters
+    def __init__(
+        self, machine: Machine, work: Work, parameters: Parameters = DEFAULT, watch: Watch | None = None
+    ) -> None:
+        self.machine, self.work, self.parameters, self._watch = machine, work, parameters, watch
         self.memory = Memory()
         self.counts = Counts()
         self.seen: Seen | None = None
@@ -56,8 +64,11 @@ class Keeper:
         self.seen = seen = self._see()
         self.work.forget_exits()
         before = self.decision
-        decision, self.memory = decide(seen, self.memory, self.parameters)
+        remembered = self.memory
+        decision, self.memory = decide(seen, remembered, self.parameters)
         self.decision = decision
+        if self._watch is not None:
+            self._watch(seen, remembered, decision, self.memory)
         self._count(before, decision)
         self._act(decision)
         self._next_sweep = (self._swept or 0.0) + decision.next_sweep

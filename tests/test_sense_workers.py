@@ -291,23 +291,38 @@ def test_a_measurement_of_a_family_that_was_another_teaches_nothing(tree: Path, 
     assert workers.fast(10.2)["r.1"].rss == 51_200 * PAGE
 
 
-def test_a_worker_of_several_is_measured_every_two_seconds_and_when_one_comes_or_goes(tree: Path) -> None:
+def test_a_worker_of_several_is_measured_anew_when_one_comes_or_goes(tree: Path) -> None:
     meter = NoMeter()
     workers = family(tree, meter)
-    workers.sweep(11.9)
-    assert len(meter.questions) == 1
-    workers.sweep(12.1)
-    assert len(meter.questions) == 2
     (tree / "104").mkdir()
     (tree / "104/stat").write_bytes(
         (tree / "101/stat").read_bytes().replace(b"101 (", b"104 (").replace(b"5001", b"5004")
     )
     write_rss(tree, 104, 10)
-    workers.sweep(12.2)
-    assert meter.questions[2] == ("r.1", (SHELL, CHILD, (104, 5004)))
+    workers.sweep(10.2)
+    assert meter.questions[1] == ("r.1", (SHELL, CHILD, (104, 5004)))
     shutil.rmtree(tree / "104")
-    workers.sweep(12.3)
-    assert meter.questions[3:] == [("r.1", (SHELL, CHILD))]
+    workers.sweep(10.3)
+    assert meter.questions[2:] == [("r.1", (SHELL, CHILD))]
+
+
+def test_a_family_is_measured_at_once_when_it_moved_and_seldom_while_nothing_changes(tree: Path) -> None:
+    meter = NoMeter()
+    workers = family(tree, meter)
+    same = ("r.1", {SHELL: pages(40_000, 20_000, 0), CHILD: pages(51_200, 31_200, 11_200)})
+    asked = []
+    for tenth in range(1, 600):
+        before = len(meter.questions)
+        workers.sweep(10.0 + tenth / 10)
+        if len(meter.questions) > before:
+            asked.append(tenth / 10)
+            meter.told = [same]
+    assert asked == pytest.approx([4.0, 12.0, 28.0, 44.0], abs=0.3)
+    write_rss(tree, 101, 57_000)
+    workers.sweep(70.0)
+    assert len(meter.questions) == 1 + len(asked) + 1
+    workers.sweep(70.1)
+    assert len(meter.questions) == 1 + len(asked) + 1
 
 
 def test_a_fork_is_not_counted_twice_before_it_was_measured(tree: Path) -> None:

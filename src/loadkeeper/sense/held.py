@@ -6,7 +6,10 @@ from .shares import Process, Shares
 
 MEASURE_SEVERAL = 8 << 20  # bytes resident from which a worker of several processes is measured
 MEASURE_LONE = 64 << 20  # ... a worker of one: it may share with its siblings, or with who forked it
-AGAIN = 2.0  # seconds until those that share are measured again
+AGAIN = 2.0  # seconds until those that share are measured again, doubled each time that it told nothing new, ...
+SELDOM = 16.0  # ... up to this: a write to a shared page shows in no other figure
+MOVED = 0.05  # of what was resident at the last measurement: from there on it is made anew at the next full sweep
+NEWS = 0.01  # of the size: less is nothing new
 SHARES = 0.1  # of what is resident: from there on a lone worker is taken to share
 GONE = frozenset("ZXx")
 """States of a process that has given back its memory."""
@@ -80,6 +83,7 @@ class Family:
         self.exiting = False  # nobody shows any memory, and it is not back yet
         self._measured = float("-inf")
         self._measured_size = 0
+        self._again = AGAIN
 
     def read(self, page: int) -> None:
         for member in self.members.values():
@@ -114,13 +118,15 @@ class Family:
         return gone
 
     def wants_measuring(self, now: float) -> bool:
-        """Several processes, or one that shares: when one came or went, then every two seconds. One: when it is big,
-        and when it has doubled."""
-        if self.resident < MEASURE_SEVERAL or now - self._measured < AGAIN:
+        """Several processes, or one that shares: when one came or went, when they grew or shrank, then after 2 s, and
+        less and less often while nothing changes. One: when it is big, and when it has doubled."""
+        if self.resident < MEASURE_SEVERAL:
             return False
         if len(self.members) > 1 or self.resident - self.size >= SHARES * self.resident:
-            return True
-        return self.resident >= max(MEASURE_LONE, 2 * self._measured_size)
+            moved = abs(self.resident - self._measured_size) >= MOVED * self._measured_size
+            return moved or now - self._measured >= self._again
+        big = self.resident >= max(MEASURE_LONE, 2 * self._measured_size)
+        return big and now - self._measured >= AGAIN
 
     def asked(self, now: float) -> None:
         """Do not ask again before the answer has had time."""
@@ -132,6 +138,7 @@ class Family:
         known = {process: share for process, share in shares.items() if share.resident}
         if not known or known.keys() != self.members.keys():
             return
+        before = self.size
         owner = max(known, key=lambda process: known[process].resident - known[process].private)
         others = sum(share.private for process, share in known.items() if process != owner)
         left = sum(share.proportional for share in known.values()) - others  # for the owner, ...
@@ -144,6 +151,8 @@ class Family:
             else:
                 self.members[process].lent = shared - (among * shared // lent if lent else 0)
         self._add_up()
+        old = abs(self.size - before) < NEWS * before
+        self._again = min(SELDOM, 2 * self._again) if old else AGAIN
 
     def close(self) -> None:
         for member in self.members.values():

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from . import proc
 from .proc import PROC, Stat
-from .process import is_subreaper
+from .process import is_own_child, is_subreaper
 
 Key = tuple[int, int]
 """(pid, start time): one process, for as long as the machine is up."""
@@ -110,19 +110,21 @@ class Membership:
         self._root = root
         self._read: dict[Key, bytes] = {}  # what each environment said; b"" for nothing of this run
 
-    def take(self, leaders: Collection[int] = ()) -> Table:
-        """All processes, with the environments of those read that may be somebody's of this run.
-
-        ``leaders``: pids of workers' leaders, which need no reading."""
+    def take(self) -> Table:
+        """All processes, with the environments of those read that may be somebody's of this run."""
         table = Table.take(self._root)
+        self.read_marks(table)
+        return table
+
+    def read_marks(self, table: Table) -> None:
+        """Read the environments of a table that was taken for somebody else."""
         self._read = {key: worker for key, worker in self._read.items() if table.get(key) is not None}
         for stat in self._doubtful(table):
             key = (stat.pid, stat.start_time)
-            if key not in self._read and stat.pid not in leaders:
+            if key not in self._read:
                 worker = mark(stat.pid, self._root) or b""
                 if worker or _age(stat) > _SETTLED:
                     self._read[key] = worker
-        return table
 
     def of(self, table: Table, worker: str, leader: Key, known: Collection[Key] = frozenset()) -> list[Stat]:
         """`Table.members`, with those that the environment names."""
@@ -132,7 +134,7 @@ class Membership:
 
     def _doubtful(self, table: Table) -> Iterable[Stat]:
         if is_subreaper():
-            return table.children(os.getpid())
+            return [stat for stat in table.children(os.getpid()) if not is_own_child(stat.pid)]
         return [stat for stat in table.stats.values() if stat.ppid != _KERNEL]
 
 

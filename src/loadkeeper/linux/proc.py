@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 PROC = "/proc"
+_VFORK = (b"kernel_clone", b"_do_fork", b"do_fork", b"wait_for_vfork_done")
 
 
 class Stat(NamedTuple):
@@ -77,6 +78,27 @@ def stat(pid: int, root: str = PROC) -> Stat | None:
     return parse_stat(content) if content else None
 
 
+def stands(pid: int, root: str = PROC) -> bool:
+    """The process runs no code: every thread is stopped, has ended, or is held by a vfork. True when it is gone.
+
+    The process's own stat shows its first thread alone, and a stop takes hold thread by thread."""
+    found = stat(pid, root)
+    if found is None:
+        return True
+    if found.threads < 2:
+        return _letter_stands(found) or (found.state == "D" and waits_in_vfork(pid, root))
+    try:
+        threads = os.listdir(f"{root}/{pid}/task")
+    except OSError:
+        return True
+    contents = (read_record(f"{root}/{pid}/task/{thread}/stat") for thread in threads)
+    return all(_letter_stands(one) for content in contents if content and (one := parse_stat(content)) is not None)
+
+
+def _letter_stands(found: Stat) -> bool:
+    return found.state in "TtZXx"
+
+
 def pids(root: str = PROC) -> Iterator[int]:
     """Every process there is, threads not counted."""
     for name in os.listdir(root):
@@ -107,6 +129,19 @@ def environment(pid: int, name: bytes, root: str = PROC) -> bytes | None:
     for entry in content.split(b"\0"):
         if entry.startswith(prefix):
             return entry[len(prefix) :]
+    return None
+
+
+def waits_in_vfork(pid: int, root: str = PROC) -> bool:
+    """It is held until its child's exec, in the kernel, where SIGSTOP does not reach it; it runs no code of its own."""
+    return read_record(f"{root}/{pid}/wchan") in _VFORK
+
+
+def oom_kills(root: str = PROC) -> int | None:
+    """Processes that the kernel's memory killer has killed since the start, in all control groups together."""
+    for line in (read(f"{root}/vmstat") or b"").splitlines():
+        if line.startswith(b"oom_kill "):
+            return int(line.split()[1])
     return None
 
 

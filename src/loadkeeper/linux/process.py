@@ -36,6 +36,7 @@ class Death(NamedTuple):
     cpu_seconds: float  # its own and of all it waited for
 
 
+_children: set[int] = set()  # those of this process that somebody holds as `Process.child` and has not reaped
 UNKNOWN_DEATH = Death(-1, 0, 0, 0.0)
 
 
@@ -74,7 +75,9 @@ class Process:
 
         Raises NotOurChildError when it is gone already."""
         try:
-            return cls(pid, _pidfd(pid), None, True)
+            process = cls(pid, _pidfd(pid), None, True)
+            _children.add(pid)
+            return process
         except ProcessLookupError:
             raise NotOurChildError(
                 f"process {pid} vanished at its start: SIGCHLD is ignored in this process, or something in it waits "
@@ -159,19 +162,31 @@ class Process:
         found = None if self._reaped else proc.stat(self.pid)
         return found.state if found is not None and found.start_time == self.start_time else None
 
+    def stands(self) -> bool:
+        """It runs no code: stopped with all its threads, ended, or held by a vfork.
+
+        Of a child the kernel is asked whether the stop is complete; /proc shows the first thread alone."""
+        if self._reaped:
+            return True
+        if self._child and self._waitid(os.WSTOPPED):
+            return True
+        return proc.stands(self.pid)
+
     def exited(self) -> bool:
         """Whether this child has ended. It stays as it is: unreaped, its pid, group and session still its own."""
+        return self._waitid(os.WEXITED)
+
+    def _waitid(self, what: int) -> bool:
+        """Whether there is something to wait for, which stays. True too when somebody else has waited for all."""
+        kind, number = (os.P_PIDFD, self._descriptor) if self._descriptor is not None else (os.P_PID, self.pid)
         try:
-            if self._descriptor is not None:
-                seen = os.waitid(os.P_PIDFD, self._descriptor, os.WEXITED | os.WNOWAIT | os.WNOHANG)
-            else:
-                seen = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            return os.waitid(kind, number, what | os.WNOWAIT | os.WNOHANG) is not None
         except ChildProcessError:
             return True
-        return seen is not None
 
     def reap(self) -> Death:
         """Wait for this child and let go of its pid. It must have exited, else this waits until it does."""
+        _children.discard(self.pid)
         try:
             _, status, usage = os.wait4(self.pid, 0)
         except ChildProcessError:
@@ -221,6 +236,27 @@ def _pidfd(pid: int) -> int | None:
         raise
     except AttributeError:  # a C library without it
         return None
+
+
+def is_own_child(pid: int) -> bool:
+    """Started by this process, held as `Process.child`, and not reaped yet."""
+    return pid in _children
+
+
+def adopted() -> list[proc.Stat]:
+    """Children of this process that it did not start: orphans that came to it as their subreaper, or as process 1.
+
+    Those in our own session are left out: they are a `subprocess.Popen` of somebody else in this program, for what a
+    worker leaves has the worker's session or one of its own."""
+    me, session = os.getpid(), os.getsid(0)
+    found = (proc.stat(pid) for pid in proc.children(me) if pid not in _children)
+    return [stat for stat in found if stat is not None and stat.ppid == me and stat.session != session]
+
+
+def reap_adopted(stat: proc.Stat) -> None:
+    """Let go of an adopted child that has ended."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(stat.pid, os.WNOHANG)
 
 
 def become_subreaper() -> bool:

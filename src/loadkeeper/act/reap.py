@@ -1,0 +1,96 @@
+"""What workers leave behind: adopted children, which nobody else waits for, and leaves that are not empty yet."""
+
+import signal
+import time
+from collections.abc import Collection
+
+from ..linux.cgroup import Leaf
+from ..linux.members import mark, marked
+from ..linux.proc import Stat
+from ..linux.process import Process, adopted, ended, is_subreaper, reap_adopted
+
+_leaves: dict[str, list[Leaf]] = {}
+EVERY = 0.05
+"""Seconds between two looks at our own children."""
+_PAUSE = 0.005
+_EMPTY = 2
+
+
+def remove_later(run: str, leaf: Leaf) -> None:
+    """A leaf whose worker is gone and whose members are killed, but not dead yet: the run's `Reaper` removes it."""
+    _leaves.setdefault(run, []).append(leaf)
+
+
+class Reaper:
+    """Waits for what comes back to us as the subreaper, and ends what finished workers of one run left running.
+
+    Adopted children that have ended are reaped, whoever they were; those of living workers are left alone."""
+
+    def __init__(self, run: str) -> None:
+        self._run = run
+        self._due = 0.0
+        self._ending = 0  # leftovers that were alive at the last turn
+
+    @property
+    def busy(self) -> bool:
+        """Something is being ended or removed: turn again soon."""
+        return self._ending > 0 or bool(_leaves.get(self._run))
+
+    def turn(self, now: float, live: Collection[int]) -> int:
+        """Reap, and KILL leftovers of this run's workers whose ``n`` is not in ``live``; how many those were.
+
+        Their task has had its fate and their leader is dead, so there is nobody to be graceful for. What a killed one
+        leaves in turn comes back to us too, until nothing is left. Called more often than needed, it does nothing."""
+        if now < self._due:
+            return 0
+        self._due = now + EVERY
+        self._remove_leaves()
+        return self._look(live)
+
+    def end_leftovers(self, timeout: float = 2.0) -> bool:
+        """Kill everything that is left of the run, until looks find nothing any more; False: something would not die.
+
+        A subreaper need only look at its own children; else all environments are read, until two looks are empty."""
+        deadline = time.monotonic() + timeout
+        empty = 0
+        while empty < (1 if is_subreaper() else _EMPTY) or _leaves.get(self._run):
+            self._remove_leaves()
+            found = self._look(()) if is_subreaper() else self._kill_marked()
+            empty = 0 if found else empty + 1
+            if time.monotonic() > deadline:
+                return False
+            if found or _leaves.get(self._run):
+                time.sleep(_PAUSE)
+        return True
+
+    def _look(self, live: Collection[int]) -> int:
+        """At our own children: nothing comes back to who is no subreaper."""
+        self._ending = sum(self._deal_with(stat, live) for stat in adopted()) if is_subreaper() else 0
+        return self._ending
+
+    def _deal_with(self, stat: Stat, live: Collection[int]) -> int:
+        if ended(stat):
+            reap_adopted(stat)
+            return 0
+        worker = (mark(stat.pid) or b"").decode("utf-8", "replace")
+        run, _, n = worker.rpartition(".")
+        if run != self._run or not n.isdigit() or int(n) in live:
+            return 0
+        return _kill(stat.pid, stat.start_time)
+
+    def _kill_marked(self) -> int:
+        return sum(_kill(found.pid, found.start_time) for found in marked(self._run))
+
+    def _remove_leaves(self) -> None:
+        left = [leaf for leaf in _leaves.pop(self._run, []) if not leaf.remove()]
+        if left:
+            _leaves[self._run] = left
+
+
+def _kill(pid: int, start_time: int) -> int:
+    process = Process.open(pid, start_time)
+    if process is None:
+        return 0
+    process.send(signal.SIGKILL)
+    process.close()
+    return 1

@@ -1,0 +1,214 @@
+"""One started process with all its members: its state, its clocks, and what is done to it.
+
+The process manager's loop owns workers and calls them; nothing here waits. A worker that is neither paused nor ended
+costs no look at /proc at all. To act on several at once, use `pause.pause_all`, `end.end_all` and their like, which
+share their looks.
+"""
+
+import signal
+from typing import NamedTuple
+
+from ..linux.cgroup import Leaf
+from ..linux.members import Membership, membership
+from ..linux.process import Process
+from ..model import Why, WorkerState
+from .end import GRACE, StopTo, end_all, tick_all
+from .look import passes
+from .members import Members
+from .pause import Found, assert_all, pause_all, resume_all
+from .reap import remove_later
+from .states import TABLE, Event
+
+CHECK = 0.2
+"""Seconds between two looks at whether a paused worker still stands."""
+
+
+class Exit(NamedTuple):
+    """How a worker ended; ``code`` and ``signal`` are its leader's. Code -1: somebody else reaped it."""
+
+    code: int
+    signal: int
+    peak: int  # bytes: its leaf's, else ru_maxrss of the leader and all it waited for (never below our own peak)
+    cpu_seconds: float
+    ended_for: Why | None  # why we ended it, None: it ended by itself
+    unasked_kill: bool  # SIGKILL that we did not send: the kernel's memory killer, or somebody else
+
+
+class Worker:
+    """``started`` and every ``now``: seconds of CLOCK_MONOTONIC. ``task`` is the caller's."""
+
+    def __init__(  # noqa: PLR0913 - it is told everything once, at its start
+        self,
+        n: int,
+        run: str,
+        pool: str,
+        task: object,
+        process: Process,
+        *,
+        started: float,
+        leaf: Leaf | None = None,
+        kin: Membership | None = None,
+    ) -> None:
+        self.n = n
+        self.id = f"{run}.{n}"
+        self.run = run
+        self.pool = pool
+        self.task = task
+        self.process = process
+        self.leaf = leaf
+        self.kin = kin or membership(run)
+        self.members = Members(self.id, process, self.kin, leaf)
+        self.state = WorkerState.STARTING
+        self.started = started
+        self.paused_since: float | None = None
+        self.paused_for = 0.0  # finished pauses
+        self.pauses = 0
+        self.obeyed: float | None = None  # seconds that the present pause took to hold; None: not yet
+        self.paused_why: Why | None = None
+        self.ended_for: Why | None = None
+        self.killed = False
+        self.kill_at: float | None = None
+        self._forgiven = 0.0
+        self._checked = 0.0
+
+    def __repr__(self) -> str:
+        return f"Worker({self.id}, pid {self.process.pid}, {self.state})"
+
+    # ------------------------------------------------------------------------------------------------------- clocks
+
+    def active(self, now: float) -> float:
+        """Seconds it has run, pauses and forgiven time not counted: what its timeout is held against."""
+        pausing = now - self.paused_since if self.paused_since is not None else 0.0
+        return max(0.0, now - self.started - self.paused_for - pausing - self._forgiven)
+
+    def paused_in_all(self, now: float) -> float:
+        """Seconds of all its pauses, the present one too."""
+        return self.paused_for + (now - self.paused_since if self.paused_since is not None else 0.0)
+
+    def forgive(self, seconds: float) -> None:
+        """The machine was suspended, or we were: no timeout, no pause and no grace is spent by it."""
+        self._forgiven += seconds
+        if self.paused_since is not None:
+            self.paused_since += seconds
+        if self.kill_at is not None:
+            self.kill_at += seconds
+
+    # ------------------------------------------------------------------------------------------ one worker at a time
+
+    def pause(self, now: float, why: Why) -> None:
+        """Stop it with all its members. No effect on one that is paused (the new why counts) or ending."""
+        pause_all({self: why}, now)
+
+    def resume(self, now: float) -> None:
+        """Continue it. No effect on one that is not paused."""
+        resume_all([self], now)
+
+    def assert_wanted(self, now: float) -> Found:
+        """Make a pause hold: stop it again when it does not stand. What was found."""
+        return assert_all([self], now)[self]
+
+    def end(  # noqa: PLR0913 - as `end_all`
+        self,
+        now: float,
+        why: Why,
+        grace: float = GRACE,
+        *,
+        kill: bool = False,
+        stop_to: StopTo = StopTo.GROUP,
+        signum: int = signal.SIGTERM,
+    ) -> None:
+        """Ask it to end and kill it after ``grace`` seconds, or kill it now. The first why stays."""
+        end_all({self: why}, now, grace, kill=kill, stop_to=stop_to, signum=signum)
+
+    def tick(self, now: float) -> float | None:
+        """Do what is due by time alone; when the next thing is, ``None``: nothing is."""
+        return tick_all([self], now)
+
+    def standing(self) -> bool:
+        """The kernel shows it stopped or frozen, with all its known members."""
+        return self.members.stand()
+
+    def exited(self) -> Exit | None:
+        """Look whether it has ended; then end what is left of it, and reap it. ``None``: it lives.
+
+        The group is killed while the leader is unreaped, so that its number is nobody else's."""
+        if not self.process.exited():
+            return None
+        self._end_rest()
+        peak = self.leaf.peak() if self.leaf is not None else None
+        if self.leaf is not None and not self.leaf.remove():
+            remove_later(self.run, self.leaf)
+        death = self.process.reap()
+        unasked = death.signal == signal.SIGKILL and not self.killed
+        return Exit(death.code, death.signal, peak or death.peak, death.cpu_seconds, self.ended_for, unasked)
+
+    def _end_rest(self) -> None:
+        """A table only when it was seen to have members outside its group; what nobody ever saw comes to `Reaper`."""
+        if not self.members.known:
+            self.process.send_group(signal.SIGKILL)
+            if self.leaf is not None:
+                self.leaf.kill()
+            return
+        self.members.find(self.kin.take())  # while ancestry still shows who belongs
+        self.members.kill_group()
+        passes([self], Members.kill_rest)
+
+    def close(self) -> None:
+        self.process.close()
+
+    # ------------------------------------------------------------------------------- the steps of the acts on several
+
+    def enter_pause(self, now: float, why: Why) -> bool:
+        """Take on the state; True when it is to be stopped now."""
+        before, self.state = self.state, TABLE[self.state, Event.PAUSE]
+        if self.state is not WorkerState.PAUSED:
+            return False
+        self.paused_why = why
+        if before is WorkerState.PAUSED:
+            return False
+        self.paused_since = self._checked = now
+        self.pauses += 1
+        self.obeyed = None
+        return True
+
+    def leave_pause(self, now: float) -> bool:
+        """Take on the state and close the pause's clock; True when there was one."""
+        self.state = TABLE[self.state, Event.CONTINUE]
+        if self.paused_since is None:
+            return False
+        self.paused_for += max(0.0, now - self.paused_since)
+        self.paused_since = self.paused_why = None
+        return True
+
+    def check(self, now: float) -> Found:
+        """What a paused worker does; one that has stood is looked at each `CHECK` seconds only."""
+        if self.state is not WorkerState.PAUSED or self.paused_since is None:
+            return Found.NOT_WANTED
+        if self.obeyed is not None and now - self._checked < CHECK:
+            return Found.STANDING
+        self._checked = now
+        if self.standing():
+            if self.obeyed is None:
+                self.obeyed = now - self.paused_since
+            return Found.STANDING
+        return Found.RUNNING_ON if self.obeyed is None else Found.CONTINUED
+
+    def enter_end(self, now: float, why: Why, kill_at: float) -> bool:
+        """Take on the state; True when it is to be asked now, not for the second time."""
+        asked = self.state is WorkerState.ENDING
+        self.leave_pause(now)
+        self.state = TABLE[self.state, Event.END]
+        self.ended_for = self.ended_for or why
+        self.kill_at = kill_at if self.kill_at is None else min(self.kill_at, kill_at)
+        return not asked
+
+    def step(self, now: float) -> bool:
+        """Whether it is to be killed now. One that is to end and stands (somebody stopped it) is continued."""
+        self.state = TABLE[self.state, Event.SEEN]
+        if self.state is not WorkerState.ENDING or self.killed or self.kill_at is None:
+            return False
+        if now >= self.kill_at:
+            return True
+        if not self.process.exited() and self.members.held():
+            self.members.proceed()
+        return False

@@ -20,7 +20,9 @@ from loadkeeper.sense.workers import WorkerSensor
 
 MIB = 1 << 20
 LIMIT = 0.01
-EVERY = 0.25
+EVERY = 0.5  # seconds: as often as the load manager makes a full sweep
+PATIENCE = 0.03
+"""Seconds to wait for shares to be measured: what is held against the yardstick is the reading, not its delay."""
 
 LOAD = """
 import os, random, sys, time
@@ -125,7 +127,7 @@ def compare(processes: list["subprocess.Popen[str]"], seconds: float) -> Differe
         assert reading.available is not None
         found.note("available", reading.available, memory.available)
         found.note("total", reading.total, memory.total)
-        readings = sensor.sweep(time.monotonic())
+        readings = sensor.sweep(time.monotonic(), patience=PATIENCE)
         with standing(processes):
             for n, leader in enumerate(leaders):
                 rss = readings[f"r.{n}"].rss

@@ -11,7 +11,7 @@ from ..linux.gauges import read_once
 from ..linux.proc import stat
 from . import readings
 
-BUDGET = 0.03  # of one core, for all measurements together
+BUDGET = 0.05  # of one core, for all measurements together
 BURST = 0.05  # seconds that may be spent at once after a rest
 _KIB = 1024
 

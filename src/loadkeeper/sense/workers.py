@@ -17,7 +17,8 @@ __all__ = ["WorkerReading", "WorkerSensor"]
 
 ENDED = 4096  # lives of workers that are no longer followed, kept until their exit has been told
 PATIENCE = 0.005
-"""Seconds that a full sweep waits for shares to be measured; what takes longer counts from the next sweep on."""
+"""Seconds: a look may be late by this. Two families of 55 MiB and five processes each, changing all the time, take
+10 ms to measure; with 5 ms they are 1 % off (the median), with 30 ms 0."""
 
 
 class WorkerSensor:
@@ -85,14 +86,15 @@ class WorkerSensor:
 
     # ------------------------------------------------------------------------------------------------------ sweeps
 
-    def sweep(self, now: float) -> dict[str, WorkerReading]:
-        """The full sweep: members, memory, CPU, state of every worker."""
+    def sweep(self, now: float, patience: float = PATIENCE) -> dict[str, WorkerReading]:
+        """The full sweep: members, memory, CPU, state of every worker. Waits at most ``patience`` seconds for shared
+        memory to be measured where a worker's processes changed; what takes longer counts from the next sweep on."""
         self._take_answers()  # they are about the members as they were
         found = self._kin.find({worker: known.sought() for worker, known in self._workers.items()})
         alive = {worker: self._settle(known, found.get(worker, [])) for worker, known in self._workers.items()}
         for known in self._workers.values():
             known.look(self._page)
-        self._measure_shares(now)
+        self._measure_shares(now, patience)
         for worker, known in self._workers.items():
             self.readings[worker] = known.swept(now, found.get(worker, []), alive[worker])
         return self.readings
@@ -129,13 +131,13 @@ class WorkerSensor:
         self._open -= member.kept_open
         member.close()
 
-    def _measure_shares(self, now: float) -> None:
+    def _measure_shares(self, now: float, patience: float) -> None:
         """Of those that may share, where no leaf tells it."""
         for worker, known in self._workers.items():
             if not known.in_leaf and known.family.wants_measuring(now):
                 known.family.asked(now)
                 self._meter.ask(worker, tuple(known.family.members))
-        self._take_answers(PATIENCE)
+        self._take_answers(patience)
 
     def _take_answers(self, patience: float = 0.0) -> None:
         for worker, shares in self._meter.answers(patience):

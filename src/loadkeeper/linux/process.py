@@ -231,7 +231,7 @@ def _pidfd(pid: int) -> int | None:
     except OSError as error:
         if error.errno in _REFUSED:
             return None
-        if error.errno == errno.EINVAL:  # no such number, or a thread's
+        if error.errno in (errno.EINVAL, errno.ENOENT):  # no such number, or a thread's
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH)) from None
         raise
     except AttributeError:  # a C library without it

@@ -33,6 +33,11 @@ def sentence(why: Why, subject: str = "", kind: str = "") -> str:
     return f"{said.so}; {said.follows}" if said.follows else said.so
 
 
+def statement(why: Why, subject: str = "", kind: str = "") -> str:
+    """The same without what follows from it: for what is over."""
+    return _SAID[why.reason](why, _one_more(subject, kind)).so
+
+
 def present_reason(why: Why | None, paused: Sequence[Why] = (), ending: Sequence[Why] = (), kind: str = "") -> str:
     """Why it does not go faster now, in one line: ends before pauses, pauses before what keeps new workers out.
 

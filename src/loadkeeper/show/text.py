@@ -1,0 +1,46 @@
+"""Fitting text into a terminal: what a character takes, cutting, wrapping. Control characters never get through."""
+
+
+def clean(text: str) -> str:
+    """``text`` without anything that a terminal would act on: task values and names are other people's."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def cells(text: str) -> int:
+    """Columns that it takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def cut(text: str, width: int) -> str:
+    """At most ``width`` columns; what was cut ends with ``..``."""
+    if cells(text) <= width:
+        return text
+    if width <= 2:
+        return "." * max(0, width)
+    while cells(text) > width - 2:
+        text = text[: min(len(text) - 1, width - 2)]
+    return text.rstrip() + ".."
+
+
+def wrap(text: str, width: int, most: int) -> list[str]:
+    """At most ``most`` lines of ``width`` columns, broken between words; continued lines are indented by two."""
+    lines: list[str] = []
+    rest = text
+    while rest and len(lines) < most - 1:
+        room = width if not lines else width - 2
+        if cells(rest) <= room:
+            break
+        place = rest.rfind(" ", 1, room + 1)
+        if place < 1 or cells(rest[:place]) > room:
+            break
+        lines.append(rest[:place])
+        rest = rest[place + 1 :]
+    if rest:
+        lines.append(rest)
+    return [cut(line if i == 0 else "  " + line, width) for i, line in enumerate(lines)]

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from itertools import zip_longest
 
 from .gauges import read_once
 from .hierarchy import UNIFIED, Level, levels, parse_membership, parse_mounts
@@ -49,7 +50,7 @@ def binding_path(proc_root: str = PROC, prefix: str = "") -> str:
         (UNIFIED, lambda path, above: any(test(path, above) for test in (_memory_limited, _cpu_limited, _fewer_cpus))),
     ):
         chain = standing_in(controller, proc_root, prefix)
-        for level, above in zip(chain, [*chain[1:], None], strict=True):
+        for level, above in zip_longest(chain, chain[1:]):
             if limited(level.directory, above.directory if above else None):
                 found.append(level.name)
                 break

@@ -68,7 +68,7 @@ def at_end(domain: Domain, p: Parameters) -> bool:
 def _make_room(domain: Domain, view: View, memory: Memory) -> Memory:
     staying = [w for w in view.workers if w.id not in memory.ending and not w.leaving]
     able = [worker for worker in staying if worker.pool.run == domain.run]
-    first = lead(within(domain, running(view, memory)) or within(domain, staying), domain.total, view.p)
+    first = lead(within(domain, running(view, memory)) or within(domain, staying))
     others = [worker for worker in able if worker is not first]
     free = _free_soon(domain, view, memory)
     if free >= _goal(domain, view, memory):

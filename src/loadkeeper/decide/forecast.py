@@ -11,7 +11,7 @@ from .parameters import Parameters
 
 def forecast(seen: Seen, memory: Memory, p: Parameters) -> Memory:
     """Bring every course and the trend up to this look. Claims are made afterwards."""
-    trend = _muddied(seen, memory)
+    trend = _note_leaving(seen, memory)
     swept = seen.swept is not None and seen.swept != trend.swept
     courses = memory.workers
     if swept:
@@ -23,7 +23,8 @@ def forecast(seen: Seen, memory: Memory, p: Parameters) -> Memory:
     trend = _obey(seen, memory, _speed(seen, trend, held, p), p)
     if swept:
         most = _most(seen, trend.most, held)
-        trend = replace(trend, swept=seen.swept, swept_available=seen.swept_available, most=most, muddy=False)
+        swept_now = {"swept": seen.swept, "swept_available": seen.swept_available, "swept_total": seen.total}
+        trend = replace(trend, **swept_now, most=most, left=False)
     return replace(memory, workers=courses, trend=trend)
 
 
@@ -118,20 +119,19 @@ def measure_anew(memory: Memory, now: float, p: Parameters) -> Memory:
 def _strange(seen: Seen, memory: Memory, p: Parameters) -> Trend:
     """What available fell by between two sweeps and no worker grew by, filtered. It cannot be paused.
 
-    A window that says nothing (see `_telling`) only lets the old value fade: its tail must not end anybody. Gauges and
-    workers' sizes are not read at one instant and lag by some pages per core, so single windows scatter, the more the
-    shorter they are; what scatter alone could make of the filtered value is its *doubt*.
+    A window that says nothing only lets the old value fade: its tail must not end anybody. Gauges and workers' sizes
+    are not read at one instant and lag by some pages per core, so single windows scatter, the more the shorter they
+    are; what scatter alone could make of the filtered value is its *doubt*.
     """
     trend = memory.trend
-    if trend.swept is None or seen.swept is None:
+    if trend.swept is None or seen.swept is None or seen.swept <= trend.swept:
         return trend
     seconds = seen.swept - trend.swept
-    if seconds <= 0:
-        return trend
     weight = 1 - exp(-seconds / p.strange_filter)
-    if not _telling(seen, memory, seconds, p):
+    unexplained = _unexplained(seen, memory) if _is_telling(seen, memory, seconds, p) else None
+    if unexplained is None or (unexplained < 0 and _somebody_leaves(seen, memory)):
         return replace(trend, strange=trend.strange * (1 - weight))
-    off = _unexplained(seen, memory) / seconds - trend.strange
+    off = unexplained / seconds - trend.strange
     scatter = trend.scatter + (off * off - trend.scatter) * (1 - exp(-seconds / p.scatter_filter))
     doubt = p.doubt * _PASSED * weight * sqrt(scatter)
     return replace(trend, strange=trend.strange + off * weight, scatter=scatter, doubt=doubt)
@@ -142,39 +142,49 @@ _PASSED = 0.75
 with the other sign, so less than of independent ones: sqrt((1 + w / (2 - w)) / 2) for small weights."""
 
 
-def _muddied(seen: Seen, memory: Memory) -> Trend:
-    """Whether the present window between two sweeps can still say anything (see `_telling`)."""
-    gone = not memory.workers.keys() <= {worker.id for worker in seen.workers}
-    if gone or seen.exits or seen.total != memory.trend.total:
-        return replace(memory.trend, muddy=True)
-    return memory.trend
-
-
-def _telling(seen: Seen, memory: Memory, seconds: float, p: Parameters) -> bool:
-    """Memory of one that exits comes back 7 to 130 ms after its size shows 0, and a forked child's pages count twice
-    until a sweep has told them apart: such windows would look like somebody else's growth."""
+def _is_telling(seen: Seen, memory: Memory, seconds: float, p: Parameters) -> bool:
+    """A forked child's pages count twice until a sweep has told them apart, and one that no sweep has seen yet grows
+    unseen: such windows would look like somebody else's growth."""
     trend = memory.trend
-    if trend.muddy or seen.swept_available is None or trend.swept_available is None or seconds > p.window_most:
+    if seen.swept_available is None or trend.swept_available is None or seconds > p.window_most:
         return False
-    return all(_quiet(worker, memory.workers.get(worker.id)) for worker in seen.workers)
+    return seen.total == trend.swept_total and all(
+        is_leaving(worker, memory) or _is_plain(worker, memory.workers.get(worker.id)) for worker in seen.workers
+    )
 
 
-def _quiet(worker: WorkerSeen, course: Course | None) -> bool:
-    if worker.state is WorkerState.ENDING or worker.exiting or worker.rss is None:
+def _is_plain(worker: WorkerSeen, course: Course | None) -> bool:
+    if worker.rss is None:
         return False
-    if course is None or course.rss is None:
-        return True
-    return not is_exiting(worker, course) and worker.processes == course.processes
+    return course is None or course.rss is None or worker.processes == course.processes
+
+
+def is_leaving(worker: WorkerSeen, memory: Memory) -> bool:
+    course = memory.workers.get(worker.id, Course())
+    return worker.state is WorkerState.ENDING or is_exiting(worker, course)
+
+
+def _somebody_leaves(seen: Seen, memory: Memory) -> bool:
+    """Since the last sweep, too: memory comes back 7 to 130 ms after a size shows 0 (measured), and hides growth. So
+    what such a window shows is a lower bound, of use only where it is growth all the same."""
+    return memory.trend.left or any(is_leaving(worker, memory) for worker in seen.workers)
+
+
+def _note_leaving(seen: Seen, memory: Memory) -> Trend:
+    gone = bool(seen.exits) or not memory.workers.keys() <= {worker.id for worker in seen.workers}
+    return replace(memory.trend, left=True) if gone and not memory.trend.left else memory.trend
 
 
 def _unexplained(seen: Seen, memory: Memory) -> float:
+    """Bytes. The size of one that leaves may fall long before its memory is back: that fall explains nothing."""
     trend = memory.trend
     assert seen.swept_available is not None
     assert trend.swept_available is not None
     grown = 0
     for worker in seen.workers:
         course = memory.workers.get(worker.id)
-        grown += (worker.rss or 0) - ((course.rss or 0) if course is not None else 0)
+        more = (worker.rss or 0) - ((course.rss or 0) if course is not None else 0)
+        grown += max(more, 0) if is_leaving(worker, memory) else more
     return trend.swept_available - seen.swept_available - grown
 
 

@@ -51,10 +51,10 @@ def tightest_first(view: View) -> list[Domain]:
 # --------------------------------------------------------------------------------------------------------------- lead
 
 
-def lead(workers: Iterable[Worker], total: float, p: Parameters) -> Worker | None:
-    """The one with the least left to grow, of those whose need is worth waiting for; else of all."""
-    ranked = sorted(workers, key=lambda w: (w.need <= p.still * total, w.need, w.seen.started, w.id))
-    return ranked[0] if ranked else None
+def lead(workers: Iterable[Worker]) -> Worker | None:
+    """The one with the least left to grow; of equals the one that began first. (simulated: passing over those whose
+    need is too small to be waited for, as `lead_need` does, gives a seventh more ends)"""
+    return min(workers, key=lambda w: (w.need, w.seen.started, w.id), default=None)
 
 
 def lead_need(workers: Iterable[Worker], total: float, p: Parameters) -> float:
@@ -82,7 +82,7 @@ def _pause_for(domain: Domain, view: View, memory: Memory) -> Memory:
     if not endangered(domain, view, memory):
         return memory
     run = running(view, memory)
-    first = lead(within(domain, run), domain.total, view.p)
+    first = lead(within(domain, run))
     chosen = [
         worker
         for worker in run

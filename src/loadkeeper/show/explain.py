@@ -30,16 +30,20 @@ class Explained(Struct, frozen=True):
     sentence: str
 
 
-def explain(status: Status, name: str | None = None, journals: Journals | None = None) -> str:
+def explain(
+    status: Status, name: str | None = None, journals: Journals | None = None, now: datetime | None = None
+) -> str:
     """The sentences of `explanations`, one a line, each behind its subject."""
-    return "\n".join(f"{told.subject}: {told.sentence}" for told in explanations(status, name, journals))
+    return "\n".join(f"{told.subject}: {told.sentence}" for told in explanations(status, name, journals, now))
 
 
-def explanations(status: Status, name: str | None = None, journals: Journals | None = None) -> list[Explained]:
+def explanations(
+    status: Status, name: str | None = None, journals: Journals | None = None, now: datetime | None = None
+) -> list[Explained]:
     """Why things are as they are, for one RUN, POOL, WORKER or TASK, or for all runs.
 
     A task is ``12``, or ``RUN:12`` where several runs have one. Raises UsageError for a name that nobody has."""
-    teller = _Teller(Files() if journals is None else journals, datetime.now(UTC).timestamp())
+    teller = _Teller(Files() if journals is None else journals, (now or datetime.now(UTC)).timestamp())
     if name is None:
         told = [each for run in status.runs for each in teller.run(run)]
         return told or [Explained("loadkeeper", "no run of this user is alive")]

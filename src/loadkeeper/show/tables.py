@@ -23,9 +23,9 @@ _DROP = [_HEADINGS.index(name) for name in ("value", "paused", "for", "cpu", "po
 """What goes first when the terminal is narrow; names and states stay."""
 
 
-def print_status(status: Status, stream: TextIO | None = None) -> None:
+def print_status(status: Status, stream: TextIO | None = None, now: datetime | None = None) -> None:
     """Nodes with their gauges and lines, and the runs on them, in a few lines each."""
-    paper, now = Paper(stream), datetime.now(UTC)
+    paper, now = Paper(stream), now or datetime.now(UTC)
     if not status.nodes:
         paper.line(NOBODY)
     for number, node in enumerate(status.nodes):
@@ -41,9 +41,9 @@ def print_status(status: Status, stream: TextIO | None = None) -> None:
         paper.line(NO_RUNS)
 
 
-def print_list(status: Status, stream: TextIO | None = None) -> None:
+def print_list(status: Status, stream: TextIO | None = None, now: datetime | None = None) -> None:
     """Every run with its pools and workers, by the names that the steering verbs take."""
-    paper, now = Paper(stream), datetime.now(UTC)
+    paper, now = Paper(stream), now or datetime.now(UTC)
     if not status.runs:
         paper.line(NO_RUNS)
     for number, run in enumerate(status.runs):

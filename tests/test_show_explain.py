@@ -1,5 +1,7 @@
 """`explain`: the right sentence for every name, the present and the past."""
 
+import io
+
 import pytest
 from support.people import ENDED, NOW, PAUSED, RUN, WAITS, a_run, a_status, a_worker
 
@@ -7,7 +9,7 @@ from loadkeeper.errors import UsageError
 from loadkeeper.model import Outcome, Reason, RunState, TaskCounts, Why
 from loadkeeper.record.journal import NAME, Event, Fate, Header, Journal, Verb
 from loadkeeper.record.sentences import sentence
-from loadkeeper.show.explain import explain, explanations, past
+from loadkeeper.show.explain import explain, past, print_explained
 from loadkeeper.show.history import Files
 from loadkeeper.status import Status
 
@@ -29,8 +31,12 @@ def status(tmp_path):
     return a_status(a_run(workers, state_dir=str(tmp_path)))
 
 
+def said(*given) -> str:
+    return "\n".join(map(str, explain(*given)))
+
+
 def told(status, name=None) -> dict[str, str]:
-    return {each.subject: each.sentence for each in explanations(status, name, now=NOW)}
+    return {each.subject: each.sentence for each in explain(status, name, now=NOW)}
 
 
 def test_a_run_says_why_nothing_starts_and_who_does_not_run(status):
@@ -45,10 +51,10 @@ def test_a_run_says_why_nothing_starts_and_who_does_not_run(status):
 
 def test_a_paused_worker_says_why_when_it_goes_on_and_since_when(status):
     for name in (f"{RUN}.18", "1018"):
-        said = told(status, name)[f"worker {RUN}.18 (task 18, file-18.wav)"]
-        assert said.startswith(sentence(PAUSED))
-        assert "it goes on when about 352 MiB are available" in said
-        assert said.endswith("; it has stood for 12 s")
+        why = told(status, name)[f"worker {RUN}.18 (task 18, file-18.wav)"]
+        assert why.startswith(sentence(PAUSED))
+        assert "it goes on when about 352 MiB are available" in why
+        assert why.endswith("; it has stood for 12 s")
 
 
 def test_a_worker_that_was_continued_does_not_stand(status, tmp_path):
@@ -95,7 +101,7 @@ def test_a_worker_that_runs(status):
 
 def test_what_the_operator_asked_for_names_the_way_back():
     workers = [a_worker(1, "paused", OPERATOR), a_worker(2, "ending", OPERATOR)]
-    text = explain(a_status(a_run(workers, OPERATOR, state=RunState.PAUSED)))
+    text = said(a_status(a_run(workers, OPERATOR, state=RunState.PAUSED)))
     assert f"`loadkeeper resume {RUN}.1` continues it" in text
     assert f"`loadkeeper resume {RUN}` lets it go on" in text
     assert "the whole run is paused" in text
@@ -103,13 +109,13 @@ def test_what_the_operator_asked_for_names_the_way_back():
 
 
 def test_a_run_that_nothing_holds_back():
-    assert explain(a_status(a_run([a_worker(1)], None))) == (
+    assert said(a_status(a_run([a_worker(1)], None))) == (
         f"run {RUN} demo: 1 worker runs; nothing holds back the 8 that wait"
     )
 
 
 def test_a_critical_run_says_that_it_gives_up():
-    assert "the run gives up" in explain(a_status(a_run([], state=RunState.CRITICAL)))
+    assert "the run gives up" in said(a_status(a_run([], state=RunState.CRITICAL)))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +136,7 @@ def test_an_unknown_name_is_the_users_error_and_the_nearest_is_named(status, nam
 
 
 def test_without_a_run():
-    assert explain(Status()) == "loadkeeper: no run of this user is alive"
+    assert said(Status()) == "loadkeeper: no run of this user is alive"
     with pytest.raises(UsageError, match="no run of this user is alive"):
         explain(Status(), "demo")
 
@@ -138,13 +144,13 @@ def test_without_a_run():
 def test_a_journal_that_cannot_be_read_leaves_the_present(tmp_path):
     run = a_run([a_worker(18, "paused", PAUSED)], state_dir=str(tmp_path / "none"))
     files = Files()
-    assert sentence(PAUSED) in explain(a_status(run), "18", files)
+    assert sentence(PAUSED) in said(a_status(run), "18", files)
     assert all(str(tmp_path) in fault for fault in files.faults)
     assert files.faults
 
 
 @pytest.mark.parametrize(
-    ("fate", "said"),
+    ("fate", "expected"),
     [
         (Fate(1, b"", 1, 1, Outcome.FAILED, False, 0, 9, 1.0, 2.0), "failed by signal 9 after 2.0 s"),
         (Fate(1, b"", 1, 1, Outcome.DONE, False), "done"),
@@ -158,10 +164,24 @@ def test_a_journal_that_cannot_be_read_leaves_the_present(tmp_path):
         ),
     ],
 )
-def test_how_an_attempt_ended(fate, said):
-    assert past(fate) == said
+def test_how_an_attempt_ended(fate, expected):
+    assert past(fate) == expected
 
 
 def test_where_nobody_knows_how_many_tasks_there_are_any_may_come():
     run = a_run([], tasks=TaskCounts(waiting=None, running=0, done=2))
-    assert "it has not been started" in explain(a_status(run), "1000")
+    assert "it has not been started" in said(a_status(run), "1000")
+
+
+def test_sentences_fold_between_words_on_a_terminal_and_nowhere_else(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "60")
+    told, terminal, pipe = explain(a_status(a_run([a_worker(18, "paused", PAUSED)]))), Terminal(), io.StringIO()
+    print_explained(told, terminal)
+    print_explained(told, pipe)
+    assert pipe.getvalue().splitlines() == [str(each) for each in told]
+    assert max(map(len, terminal.getvalue().splitlines())) <= 60
+    assert terminal.getvalue().split() == pipe.getvalue().split()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from typing import TextIO
 
 from msgspec import Struct
 
@@ -12,6 +13,7 @@ from ..record.sentences import statement
 from ..status import PoolStatus, RunStatus, Status, WorkerStatus
 from ..units import format_cores, format_duration, format_size
 from .history import Files, Journals
+from .paper import Paper
 from .text import clean, cut
 
 VALUE = 40
@@ -26,23 +28,22 @@ _STATES = {
 
 
 class Explained(Struct, frozen=True):
+    """One sentence. As text: the sentence behind its subject."""
+
     subject: str  # a run's, pool's, worker's or task's name
     sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.sentence}"
 
 
 def explain(
     status: Status, name: str | None = None, journals: Journals | None = None, now: datetime | None = None
-) -> str:
-    """The sentences of `explanations`, one a line, each behind its subject."""
-    return "\n".join(f"{told.subject}: {told.sentence}" for told in explanations(status, name, journals, now))
-
-
-def explanations(
-    status: Status, name: str | None = None, journals: Journals | None = None, now: datetime | None = None
 ) -> list[Explained]:
     """Why things are as they are, for one RUN, POOL, WORKER or TASK, or for all runs.
 
-    A task is ``12``, or ``RUN:12`` where several runs have one. Raises UsageError for a name that nobody has."""
+    A task is ``12``, or ``RUN:12`` where several runs have one. ``journals``: where the past is read, by default the
+    runs' own files. Raises UsageError for a name that nobody has."""
     teller = _Teller(Files() if journals is None else journals, (now or datetime.now(UTC)).timestamp())
     if name is None:
         told = [each for run in status.runs for each in teller.run(run)]
@@ -51,6 +52,13 @@ def explanations(
     if not told:
         raise UsageError(_unknown(status, name))
     return told
+
+
+def print_explained(told: Sequence[Explained], stream: TextIO | None = None) -> None:
+    """A sentence each, folded on a terminal."""
+    paper = Paper(stream)
+    for each in told:
+        paper.line(str(each))
 
 
 class _Teller:

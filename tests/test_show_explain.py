@@ -64,6 +64,11 @@ def test_a_worker_that_was_continued_does_not_stand(status, tmp_path):
     assert told(status, f"{RUN}.18")[f"worker {RUN}.18 (task 18, file-18.wav)"] == sentence(PAUSED)
 
 
+def test_a_number_is_a_task_before_it_is_a_pid():
+    workers = [a_worker(18), a_worker(5, pid=18)]
+    assert told(a_status(a_run(workers)), "18").keys() == {f"worker {RUN}.18 (task 18, file-18.wav)"}
+
+
 def test_a_task_tells_its_past_and_its_present(status):
     sentences = told(status, "18")
     assert list(sentences) == [f"task {RUN}:18, attempt 1", f"worker {RUN}.18 (task 18, file-18.wav)"]

@@ -48,9 +48,10 @@ def test_status_through_a_pipe(told):
 def test_list_through_a_pipe_is_one_line_for_each_worker(told):
     rows = told(print_list, a_status(a_run(WORKERS))).splitlines()
     assert rows[1] == f"  pool {RUN}/main: 4 slots, one task takes about 400 MiB and 1 core"
-    assert rows[3].split() == ["worker", "pool", "task", "state", "memory", "cpu", "for", "paused", "value"]
+    headings = ["worker", "pid", "pool", "task", "state", "memory", "cpu", "for", "paused", "value"]
+    assert rows[3].split() == headings
     assert [row.split()[0] for row in rows[4:]] == [worker.id for worker in WORKERS]
-    assert rows[4].split()[1:4] == ["main", "17", "running"]
+    assert rows[4].split()[1:5] == ["1017", "main", "17", "running"]
     assert rows[5].endswith("it goes on when about 352 MiB are available")
     assert rows[6].endswith("its task is given back")
 
@@ -58,7 +59,7 @@ def test_list_through_a_pipe_is_one_line_for_each_worker(told):
 def test_on_a_terminal_the_why_stands_below_its_worker(told):
     rows = told(print_list, a_status(a_run(WORKERS)), 130).splitlines()
     place = next(i for i, row in enumerate(rows) if f"{RUN}.18" in row)
-    assert rows[place].split()[3] == "paused"
+    assert rows[place].split()[4] == "paused"
     assert rows[place + 1].startswith("    paused for memory: 118 MiB available, the pause line is 112 MiB")
 
 
@@ -74,7 +75,7 @@ def test_nothing_is_wider_than_the_terminal_and_no_name_is_cut(told, printed, wi
 
 def test_columns_that_nobody_has_something_in_are_left_out(told):
     rows = told(print_list, a_status(a_run([a_worker(1, value="", cpu=None)]))).splitlines()
-    assert rows[3].split() == ["worker", "pool", "task", "state", "memory", "for"]
+    assert rows[3].split() == ["worker", "pid", "pool", "task", "state", "memory", "for"]
 
 
 def test_colours_are_for_terminals_that_want_them(told):

@@ -76,8 +76,9 @@ class _Teller:
             if name in (pool.name, f"{run.id}/{pool.name}", f"{run.name}/{pool.name}"):
                 yield from self.pool(run, pool)
                 return
+        tasks = {worker.task for worker in run.workers}  # a number that `list` shows is a task's before it is a pid
         for worker in run.workers:
-            if name in (worker.id, str(worker.pid)):
+            if name == worker.id or (name == str(worker.pid) and name not in tasks):
                 yield from self.worker(run, worker)
                 return
         yield from self._former_worker(run, name)

@@ -17,9 +17,9 @@ VALUE = 32
 
 _STYLES = {"running": "green", "paused": "yellow", "ending": "red", "critical": "red", "draining": "yellow"}
 _LINE_STYLES = {"hold": "yellow", "pause": "magenta", "end": "red"}
-_HEADINGS = ("worker", "pool", "task", "state", "memory", "cpu", "for", "paused", "value")
-_RIGHT = frozenset({"memory", "cpu", "for", "paused"})
-_DROP = [_HEADINGS.index(name) for name in ("value", "paused", "for", "cpu", "pool", "memory", "task")]
+_HEADINGS = ("worker", "pid", "pool", "task", "state", "memory", "cpu", "for", "paused", "value")
+_RIGHT = frozenset({"pid", "memory", "cpu", "for", "paused"})
+_DROP = [_HEADINGS.index(name) for name in ("value", "pool", "paused", "for", "pid", "cpu", "memory", "task")]
 """What goes first when the terminal is narrow; names and states stay."""
 
 
@@ -117,6 +117,7 @@ def _pool(paper: Paper, pool: PoolStatus, name: str) -> None:
 def _worker(worker: WorkerStatus, now: datetime) -> Row:
     texts = (
         worker.id or str(worker.pid),
+        str(worker.pid),
         worker.pool,
         worker.task,
         worker.state,
@@ -126,7 +127,7 @@ def _worker(worker: WorkerStatus, now: datetime) -> Row:
         format_duration(worker.paused_for) if worker.paused_for else "",
         cut(worker.value, VALUE),
     )
-    styles = {3: _STYLES.get(worker.state, "")}
+    styles = {_HEADINGS.index("state"): _STYLES.get(worker.state, "")}
     cells = [Cell(text, styles.get(i, ""), _HEADINGS[i] in _RIGHT) for i, text in enumerate(texts)]
     return Row(cells, worker.why)
 

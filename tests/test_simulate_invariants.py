@@ -1,11 +1,10 @@
 """The invariants of the decision core, at every look of worlds drawn at random."""
 
 import pytest
-
-from loadkeeper.simulate import Result, simulate
-
 from support.invariants import Watch
 from support.random_worlds import random_world
+
+from loadkeeper.simulate import Result, simulate
 
 
 def _run(seed: int, most_cpus: int = 8) -> Result:

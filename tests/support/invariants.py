@@ -5,7 +5,7 @@ from random import Random
 
 from loadkeeper.decide import DEFAULT, Memory, decide
 from loadkeeper.decide.lines import node_lines
-from loadkeeper.model import Decision, Limits, Reason, Seen, WorkerSeen, WorkerState, Why
+from loadkeeper.model import Decision, Limits, Reason, Seen, Why, WorkerSeen, WorkerState
 
 MEMORY_PAUSES = {Reason.MEMORY_PAUSE, Reason.LEAD, Reason.BUDGET_PAUSE}
 MEMORY_ENDS = {Reason.MEMORY_END, Reason.MEMORY_AHEAD, Reason.NEVER_FITS, Reason.BUDGET_END}

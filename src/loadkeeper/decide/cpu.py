@@ -33,12 +33,12 @@ class Claimant(Struct, frozen=True):
 
     def is_over(self, one: float, p: Parameters) -> bool:
         """By more than one worker, so that it does not flap."""
-        if not self.own_too and self.foreign < p.foreign_least * self.line:
+        if not self.own_too and self.foreign == 0:
             return False
         return self.demand + self.foreign > self.line + one and self.busy > p.full * self.line
 
-    def has_place(self, one: float) -> bool:
-        return self.demand + self.foreign + one <= self.line
+    def has_place(self, one: float, p: Parameters) -> bool:
+        return self.demand + self.foreign + (1 - p.cpu_slack) * one <= self.line
 
 
 def measure(seen: Seen, memory: Memory, p: Parameters) -> Memory:
@@ -67,13 +67,15 @@ def demand(workers: list[Worker]) -> float:
 
 
 def claimants(view: View, memory: Memory) -> list[Claimant]:
-    found, cpus, run = [], view.seen.cpus, running(view, memory)
+    found, cpus, run, load = [], view.seen.cpus, running(view, memory), memory.load
+    if load.foreign < view.p.foreign_least * cpus:
+        load = replace(load, foreign=0.0)
     ordinary = frozenset(r for r, limits in view.limits.items() if limits.cpu is not None and not limits.cpu_promised)
     if ordinary:
-        found.append(_on_node(CPU, ordinary, cpus, run, memory.load))
+        found.append(_on_node(CPU, ordinary, cpus, run, load))
     for name, limits in view.limits.items():
         if limits.cpu is not None and limits.cpu_promised:
-            promised = _on_node(f"{CPU} {name}", frozenset({name}), limits.cpu.of(cpus), run, memory.load)
+            promised = _on_node(f"{CPU} {name}", frozenset({name}), limits.cpu.of(cpus), run, load)
             found.append(replace(promised, own_too=True))
         if limits.workers_cpu is not None:
             found.append(_in_budget(name, limits.workers_cpu.of(cpus), run))
@@ -139,7 +141,7 @@ def _continue_one(view: View, memory: Memory) -> Memory:
     ours = [worker for worker in standing if memory.paused[worker.id].reason in FOR_CPU]
     for worker in sorted(ours, key=lambda w: (memory.paused[w.id].since, w.id)):
         mine = [claimant for claimant in claimants(view, memory) if worker.pool.run in claimant.runs]
-        if all(claimant.has_place(worker.cpu) for claimant in mine):
+        if all(claimant.has_place(worker.cpu, view.p) for claimant in mine):
             memory = replace(memory, load=replace(memory.load, continued_at=view.now))
             return go_on(worker, memory, view.now)
     return memory

@@ -90,6 +90,7 @@ class Parameters(Struct, frozen=True, kw_only=True):
     cpu_dwell: float = 5.0  # s over the line before anybody is paused for CPU
     cpu_gap: float = 2.0  # s between two pauses for CPU or another gauge
     cpu_continue_gap: float = 0.5
+    cpu_slack: float = 0.25  # of a worker that may be missing to continue it: measured cores are never whole
     foreign_least: float = 0.05  # of the cores: less is noise, not somebody else's load
     throttle_gap: float = 0.5  # s between two changes of a throttle
     throttle_least: float = 0.05

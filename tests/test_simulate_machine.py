@@ -1,6 +1,6 @@
 """The simulated node behaves as the real one was measured."""
 
-import math
+import time
 
 import pytest
 
@@ -212,14 +212,9 @@ def test_what_is_no_world_is_said_where(broken: dict, named: str) -> None:
 
 
 def test_a_hundred_workers_run_much_faster_than_real_time() -> None:
-    import time
-
-    world = _world(
-        node={"cpus": 100, "memory": "256G"},
-        pool={"tasks": 200},
-        mix={"seconds": {"uniform": [20, 40]}, "memory": "1G"},
-    )
+    mix = {"seconds": {"uniform": [20, 40]}, "memory": "1G"}
+    world = _world(node={"cpus": 100, "memory": "256G"}, pool={"tasks": 200}, mix=mix)
     began = time.perf_counter()
     result = simulate(world, 1)
-    assert math.isclose(result.makespan_ratio, 1.0, abs_tol=0.5)
+    assert result.makespan_ratio < 1.7  # two waves, and the way up to a hundred
     assert result.makespan / (time.perf_counter() - began) > 10

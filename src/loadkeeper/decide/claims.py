@@ -15,7 +15,8 @@ class Claims:
     def __init__(self, seen: Seen, memory: Memory, p: Parameters) -> None:
         self._seen, self._memory, self._p = seen, memory, p
         self._likeness: dict[str, Likeness] = {}
-        self._guess: dict[str, Guess] | None = None
+        self._biggest: dict[str, Guess] | None = None
+        self._guess: dict[tuple[str, str], Guess] = {}
         self._totals: dict[str, float] = {}
 
     def live(self, worker: WorkerSeen, course: Course, pool: PoolSeen) -> Claim:
@@ -38,9 +39,13 @@ class Claims:
         return self._guessed(kind, pool).claim(held, slope, self._p) if learned is None else learned
 
     def _guessed(self, kind: str, pool: PoolSeen) -> Guess:
-        if self._guess is None:
-            self._guess = _guesses(self._seen, self._memory)
-        return self._guess.get(kind, Guess())._replace(total=self._total(pool), cpus=self._seen.cpus)
+        known = self._guess.get((kind, pool.run))
+        if known is None:
+            if self._biggest is None:
+                self._biggest = _guesses(self._seen, self._memory)
+            known = self._biggest.get(kind, Guess())._replace(total=self._total(pool), cpus=self._seen.cpus)
+            self._guess[(kind, pool.run)] = known
+        return known
 
     def _total(self, pool: PoolSeen) -> float:
         """The tightest place that a worker of the run must fit into."""
@@ -70,12 +75,13 @@ def held_by(seen: Seen, memory: Memory, run: str) -> float:
 
 
 def _guesses(seen: Seen, memory: Memory) -> dict[str, Guess]:
-    guesses: dict[str, Guess] = {}
+    """By kind, the biggest and the oldest of its live workers."""
+    biggest: dict[str, int] = {}
+    oldest: dict[str, float] = {}
     for worker in seen.workers:
-        guess = guesses.get(worker.kind, Guess())
-        held = memory.workers[worker.id].rss or 0
-        guesses[worker.kind] = Guess(max(guess.biggest, held), max(guess.oldest, worker.active))
-    return guesses
+        biggest[worker.kind] = max(biggest.get(worker.kind, 0), memory.workers[worker.id].rss or 0)
+        oldest[worker.kind] = max(oldest.get(worker.kind, 0.0), worker.active)
+    return {kind: Guess(biggest[kind], oldest[kind]) for kind in biggest}
 
 
 def limits_of(pools: tuple[PoolSeen, ...]) -> dict[str, Limits]:

@@ -1,6 +1,6 @@
 """What closes admission to a pool altogether, whatever space there is."""
 
-from ..model import PoolSeen, Reason, Want, Why
+from ..model import PoolSeen, Reason, Want, Why, WorkerState
 from .cpu import FOR_CPU
 from .gauges import gauges_of
 from .lines import BUDGET_CPU, CPU, NODE, Domain
@@ -49,12 +49,16 @@ def _blind(pool: PoolSeen, view: View) -> Why | None:
 
 def _paused_first(pool: PoolSeen, view: View, memory: Memory) -> Why | None:
     """Paused workers go on before new ones start, so nobody starves: the others drain, and then it is their turn."""
-    standing = [w for w in view.workers if w.id in memory.paused and not w.told_to_stand and not w.leaving]
+    standing = [w for w in view.workers if w.id in memory.paused and not w.told_to_stand and not _ends(w)]
     mine = [worker for worker in standing if _concerns(memory.paused[worker.id], worker, pool)]
     if not mine:
         return None
     first = min(mine, key=lambda w: (memory.paused[w.id].since, w.id))
     return _waits_for(first, memory.paused[first.id], pool, view, memory)
+
+
+def _ends(worker: Worker) -> bool:
+    return worker.seen.state is WorkerState.ENDING
 
 
 def _concerns(pause: Pause, worker: Worker, pool: PoolSeen) -> bool:

@@ -27,7 +27,8 @@ class Worker(Struct, frozen=True, gc=False):
     slope: float | None  # bytes/s, None until two sweeps saw it
     cpu: float  # that its kind wants
     leaving: bool  # it is ending or exiting: what it holds comes back
-    told_to_stand: bool  # by the operator
+    told_to_stand: bool  # by the operator, or with its whole run
+    want: Want  # the operator's
 
 
 class View(Struct, frozen=True):
@@ -36,6 +37,7 @@ class View(Struct, frozen=True):
     claims: Claims
     pools: tuple[PoolSeen, ...]
     workers: tuple[Worker, ...]
+    movable: list[Worker]  # those neither on their way out nor standing by the operator's word
     limits: dict[str, Limits]  # by run
     domains: dict[str, tuple[Domain, ...]]  # by run: the node first, then its budget where it has one
 
@@ -56,7 +58,8 @@ def look(seen: Seen, memory: Memory, pools: dict[str, PoolSeen], claims: Claims,
     workers = _workers(seen, memory, pools, p)
     ground = _Ground(seen, memory, workers, p)
     domains = {run: _domains(run, limits[run], ground) for run in limits}
-    return View(seen, p, claims, tuple(pools.values()), workers, limits, domains)
+    movable = [worker for worker in workers if not worker.leaving and not worker.told_to_stand]
+    return View(seen, p, claims, tuple(pools.values()), workers, movable, limits, domains)
 
 
 def known_pools(seen: Seen) -> dict[str, PoolSeen]:
@@ -100,6 +103,7 @@ def _workers(seen: Seen, memory: Memory, pools: dict[str, PoolSeen], p: Paramete
                 cpu,
                 leaving,
                 want is Want.PAUSE or _stands_with_its_run(worker, pool, memory),
+                want,
             )
         )
     return tuple(workers)
@@ -181,12 +185,8 @@ def most_of_budgets(view: View) -> dict[str, float]:
 
 
 def running(view: View, memory: Memory) -> list[Worker]:
-    """Those that may grow: neither standing by our or the operator's word nor on their way out."""
-    return [
-        worker
-        for worker in view.workers
-        if not worker.leaving
-        and not worker.told_to_stand
-        and worker.id not in memory.paused
-        and worker.id not in memory.ending
-    ]
+    """Those that may grow: neither standing, by our word or the operator's, nor on their way out."""
+    paused, ending = memory.paused, memory.ending
+    if not paused and not ending:
+        return view.movable
+    return [worker for worker in view.movable if worker.id not in paused and worker.id not in ending]

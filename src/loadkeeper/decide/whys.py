@@ -8,17 +8,17 @@ from .gauges import gauges_of
 from .lines import NODE, Domain
 from .memory import End, Memory, Pause
 from .pause import FOR_MEMORY
-from .view import View, Worker, wanted
+from .view import View, Worker
 
 
 def pauses(view: View, memory: Memory) -> dict[str, Why]:
     """Everybody who must stand: by the operator's word or by ours."""
     told = {}
     for worker in view.workers:
-        if worker.id in memory.ending or wanted(worker.seen, worker.pool, view.seen) is Want.STOP:
+        if worker.id in memory.ending or worker.want is Want.STOP:
             continue
         pause = memory.paused.get(worker.id)
-        if wanted(worker.seen, worker.pool, view.seen) is Want.PAUSE:
+        if worker.want is Want.PAUSE:
             told[worker.id] = Why(Reason.OPERATOR, held=worker.held)
         elif pause is not None and worker.seen.state is not WorkerState.ENDING:
             told[worker.id] = _why_paused(worker, pause, view, memory)
@@ -54,7 +54,7 @@ def endings(view: View, memory: Memory) -> dict[str, Ending]:
         end = memory.ending.get(worker.id)
         if end is not None:
             told[worker.id] = Ending(_why_ended(worker, end, view), kill=end.kill, bury=end.bury)
-        elif wanted(worker.seen, worker.pool, view.seen) is Want.STOP:
+        elif worker.want is Want.STOP:
             told[worker.id] = Ending(Why(Reason.OPERATOR, held=worker.held), kill=needs_kill(worker, view))
         elif worker.seen.state is WorkerState.ENDING and needs_kill(worker, view):
             domain = view.domains[worker.pool.run][0]

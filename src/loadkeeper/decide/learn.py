@@ -15,7 +15,7 @@ _CUT_SHORT = (Outcome.GIVEN_BACK, Outcome.BURIED)
 def learn(seen: Seen, memory: Memory, p: Parameters) -> Memory:
     """Take in the exits since the last look, and what a new sweep says about the CPU that kinds want."""
     kinds = dict(memory.kinds)
-    for exit in sorted(seen.exits, key=lambda e: e.id):
+    for exit in seen.exits:
         before = kinds.get(exit.kind, Kind())
         kinds[exit.kind] = learn_exit(before, exit, memory.workers.get(exit.id, Course()), seen, p)
     if seen.swept is not None and seen.swept != memory.load.swept:

@@ -12,15 +12,16 @@ from .view import View, Worker
 
 
 def pauses(view: View, memory: Memory) -> dict[str, Why]:
-    """Everybody who must stand: by the operator's word or by ours."""
+    """Everybody who must stand: by the operator's word or by ours. One that ends must run, to end."""
     told = {}
     for worker in view.workers:
-        if worker.id in memory.ending or worker.want is Want.STOP:
+        ends = worker.id in memory.ending or worker.seen.state is WorkerState.ENDING
+        if ends or worker.want is Want.STOP:
             continue
         pause = memory.paused.get(worker.id)
         if worker.want is Want.PAUSE:
             told[worker.id] = Why(Reason.OPERATOR, held=worker.held)
-        elif pause is not None and worker.seen.state is not WorkerState.ENDING:
+        elif pause is not None:
             told[worker.id] = _why_paused(worker, pause, view, memory)
     return told
 

@@ -1,5 +1,7 @@
 """The claims of every live worker, made anew at sweeps and exits, and of one that has not started yet."""
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 from ..model import Limits, PoolSeen, Seen, WorkerSeen
@@ -12,8 +14,8 @@ from .parameters import Parameters
 class Claims:
     """Asked for one look; what it works out per kind it works out once."""
 
-    def __init__(self, seen: Seen, memory: Memory, p: Parameters) -> None:
-        self._seen, self._memory, self._p = seen, memory, p
+    def __init__(self, seen: Seen, memory: Memory, limits: dict[str, Limits], p: Parameters) -> None:
+        self._seen, self._memory, self._limits, self._p = seen, memory, limits, p
         self._likeness: dict[str, Likeness] = {}
         self._biggest: dict[str, Guess] | None = None
         self._guess: dict[tuple[str, str], Guess] = {}
@@ -50,7 +52,8 @@ class Claims:
     def _total(self, pool: PoolSeen) -> float:
         """The tightest place that a worker of the run must fit into."""
         if pool.run not in self._totals:
-            budget = budget_total(pool.limits, self._seen.available, held_by(self._seen, self._memory, pool.run))
+            limits = self._limits[pool.run]
+            budget = budget_total(limits, self._seen.available, held_by(self._seen, self._memory, pool.run))
             total = float(self._seen.total)
             self._totals[pool.run] = total if budget is None else min(total, budget)
         return self._totals[pool.run]
@@ -84,7 +87,7 @@ def _guesses(seen: Seen, memory: Memory) -> dict[str, Guess]:
     return {kind: Guess(biggest[kind], oldest[kind]) for kind in biggest}
 
 
-def limits_of(pools: tuple[PoolSeen, ...]) -> dict[str, Limits]:
+def limits_of(pools: Iterable[PoolSeen]) -> dict[str, Limits]:
     """By run: the lines belong to the run, so those of its first pool."""
     limits: dict[str, Limits] = {}
     for pool in pools:

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from ..model import Decision, Lines, Seen
 from .admit import admit
-from .claims import Claims, claim
+from .claims import Claims, claim, limits_of
 from .cpu import measure, relieve_cpu
 from .end import end, settle
 from .forecast import forecast
@@ -32,7 +32,7 @@ def decide(seen: Seen, memory: Memory, parameters: Parameters = DEFAULT) -> tupl
     memory = adopt(seen, memory)
     memory = measure(seen, memory, parameters)
     memory = forecast(seen, memory, parameters)
-    claims = Claims(seen, memory, parameters)
+    claims = Claims(seen, memory, limits_of(pools.values()), parameters)
     memory = claim(seen, memory, pools, claims)
     view = look(seen, memory, pools, claims, parameters)
     memory = replace(memory, most=most_of_budgets(view))

@@ -54,7 +54,7 @@ class View(Struct, frozen=True):
 
 
 def look(seen: Seen, memory: Memory, pools: dict[str, PoolSeen], claims: Claims, p: Parameters) -> View:
-    limits = limits_of(tuple(pools.values()))
+    limits = limits_of(pools.values())
     workers = _workers(seen, memory, pools, p)
     ground = _Ground(seen, memory, workers, p)
     domains = {run: _domains(run, limits[run], ground) for run in limits}

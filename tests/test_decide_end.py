@@ -45,6 +45,16 @@ def test_while_an_end_is_awaited_no_other_is_chosen_and_nobody_starts() -> None:
         assert not decision.ending["run.1"].kill
 
 
+def test_an_end_is_awaited_even_when_the_back_off_is_over_and_nobody_is_paused() -> None:
+    history = _at_the_end_line()
+    slow = [worker(0, 2900), worker(1, 2000, ENDING)]
+    for tick in range(2, 80):
+        decision = history.look(seen(tick / 10, 9000, slow))
+    assert decision.pools["run/a"].slots == 0
+    assert decision.pools["run/a"].why.reason is Reason.END_AWAITED
+    assert history.look(seen(8.1, 11000, [worker(0, 2900)])).pools["run/a"].slots > 0
+
+
 def test_half_way_through_the_end_line_the_grace_is_over() -> None:
     history = _at_the_end_line()
     sizes = [worker(0, 2900), worker(1, 2000, ENDING), worker(2, 1500, PAUSED)]

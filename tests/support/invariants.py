@@ -40,13 +40,12 @@ class Watch:
         self.only_the_paused_stand(seen, decision)
 
     def slots_double_at_most(self, seen: Seen, decision: Decision, after: Memory) -> None:
-        """I5: at most double each 0.5 s, which is eight-fold in any second."""
-        assert after.ramp_at <= seen.now
+        """I5: slots at most double each 0.5 s. Any half second touches two such steps."""
         total = sum(after.slots.values())
-        self.totals = [entry for entry in self.totals if seen.now - entry[0] <= 1.0]
-        if self.totals and seen.now - self.totals[0][0] > 0.9:
-            least = min(max(count, 1) for _, count in self.totals)
-            assert total <= max(2 * 8, 8 * max(least, len(seen.workers))), f"I5 {self.totals} then {total}"
+        self.totals = [(at, count) for at, count in self.totals if seen.now - at < 0.499]
+        if self.totals:
+            least = min(count for _, count in self.totals)
+            assert total <= max(4, 4 * least), f"I5 {self.totals} then {total}"
         self.totals.append((seen.now, total))
 
     def no_deadlock(self, seen: Seen, decision: Decision) -> None:

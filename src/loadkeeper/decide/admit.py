@@ -70,7 +70,7 @@ class Round:
         manager, which does the same, one at a time and not in step with it."""
         view, p, total = self.view, self.view.p, sum(self.slots.values())
         period = p.ramp * (1 + view.seen.jitter) if view.seen.neighbours else p.ramp
-        self.ramp_at, self.ramp_base = memory.ramp_at, memory.ramp_base
+        self.ramp_at, self.ramp_base = memory.ramp_at, min(memory.ramp_base, total)
         if view.now - memory.ramp_at >= period:
             self.ramp_at, self.ramp_base = view.now, total
         if view.seen.neighbours:

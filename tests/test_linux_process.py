@@ -77,7 +77,7 @@ class TestBothDoors:
     def test_the_group_is_signalled_with_its_leader_dead_but_unreaped(self):
         with child("sh", "-c", "sleep 4711.1 & exec true") as process:
             until(process.exited)
-            (left,) = named("sleep 4711.1")
+            (left,) = until(lambda: named("sleep 4711.1"))
             assert process.send_group(signal.SIGKILL)
             until(lambda: gone(left))
 
@@ -156,10 +156,9 @@ def test_a_parent_held_by_vfork_counts_as_standing(tmp_path):
 def test_the_group_of_a_process_that_is_no_child_is_signalled_by_descriptor():
     """Linux 6.9 signals a group by pidfd; before that the group is signalled by number while the leader lives."""
     with child("sh", "-c", "sleep 4711.2 & wait") as process:
-        until(lambda: named("sleep 4711.2"))
+        (below,) = until(lambda: named("sleep 4711.2"))
         opened = Process.open(process.pid)
         assert opened.send_group(signal.SIGSTOP)
-        (below,) = named("sleep 4711.2")
         until(lambda: state(below) == "T" and state(process.pid) == "T")
 
 

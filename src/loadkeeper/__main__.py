@@ -1,0 +1,5 @@
+"""``python -m loadkeeper``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,88 @@
+"""The door: finds the verb, loads it alone, and turns our errors into one line and an exit code."""
+
+import difflib
+import importlib
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from . import __version__
+from .errors import LoadkeeperError
+
+VERBS = {
+    "run": ("run", "Run a list of commands or a number of workers inside the node's limits."),
+    "status": ("status", "Show nodes, runs and their state."),
+    "list": ("list:list_", "List runs, pools and workers."),
+    "explain": ("explain", "Say in sentences why something starts, waits, is paused or was given back."),
+    "pause": ("steer:pause", "Pause runs, pools or workers."),
+    "resume": ("steer:resume", "Let what was paused go on."),
+    "stop": ("steer:stop", "End runs, pools or workers; their tasks are given back."),
+    "doctor": ("doctor", "Try what this machine allows, and say what follows."),
+    "simulate": ("simulate", "Play a world file through the load manager's decisions."),
+    "demo": ("demo", "Compress 350 MiB of real files inside 1 GiB of memory."),
+    "load-manager": ("load_manager", "Run a load manager in the foreground."),
+}
+ALIASES = {"continue": "resume"}
+
+
+class Verbs(click.Group):
+    """Verbs by name; a module is imported only when its verb is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        name = ALIASES.get(cmd_name, cmd_name)
+        if name not in VERBS:
+            return None
+        module, _, attribute = VERBS[name][0].partition(":")
+        command: click.Command = getattr(
+            importlib.import_module(f"loadkeeper.commands.{module}"), attribute or module.replace("-", "_")
+        )
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not name.startswith("-") and name not in VERBS and name not in ALIASES:
+            near = difflib.get_close_matches(name, [*VERBS, *ALIASES], 1)
+            hint = f"did you mean {near[0]!r}?" if near else "`loadkeeper --help` lists the verbs."
+            ctx.fail(f"there is no verb {name!r}; {hint} (A command to run is written after `loadkeeper run`.)")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="loadkeeper", message="%(prog)s %(version)s")
+def loadkeeper() -> None:
+    """Keep this node inside its CPU and memory limits while worker processes do their work.
+
+    \b
+    loadkeeper run gzip -9 ::: *.log           a worker for each value, as many at once as fit
+    find . -name '*.wav' | loadkeeper run flac {}
+    loadkeeper run --tasks 500 -- ./worker     500 workers that find their own work
+    """
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the program and exit. Our errors are one line on stderr; usage and settings exit with 2."""
+    try:
+        result: Any = loadkeeper.main(arguments, prog_name="loadkeeper", standalone_mode=False)
+    except click.exceptions.Exit as exit:
+        sys.exit(exit.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        click.echo(f"loadkeeper: {error.format_message()}", err=True)
+        sys.exit(2)
+    except LoadkeeperError as error:
+        click.echo(f"loadkeeper: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(141)
+    sys.exit(result if isinstance(result, int) else 0)

@@ -1,0 +1,79 @@
+"""Option types of our units: what cannot be read is a usage error that names the option and says how to write it."""
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import click
+
+from ..errors import SettingsError
+from ..model import Amount, Lines
+from ..units import parse_cpus, parse_duration, parse_memory, parse_share, parse_size
+
+T = TypeVar("T")
+
+
+class Unit(click.ParamType, Generic[T]):
+    """A value parsed by one of the parsers in `units`; ``off`` (or another word) stands for None."""
+
+    def __init__(self, name: str, parse: Callable[[str], T], off: str | None = None) -> None:
+        self.name = name
+        self._parse = parse
+        self._off = off
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        if self._off is not None and value == self._off:
+            return Off
+        try:
+            return self._parse(value)
+        except SettingsError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Off:
+    """Said instead of a value: the limit is off."""
+
+
+def parse_pressure(text: str) -> dict[str, Lines]:
+    """``cpu=40%,io=30%`` → hold lines of the pressure gauges. Raises SettingsError."""
+    lines: dict[str, Lines] = {}
+    for part in text.split(","):
+        name, equals, share = part.strip().partition("=")
+        if not equals or name not in ("cpu", "memory", "io"):
+            raise SettingsError(f"{part.strip()!r} is not a pressure line; write it as cpu=40%,io=30%,memory=10%")
+        lines[f"pressure.{name}"] = Lines(hold=parse_share(share))
+    return lines
+
+
+def parse_positive(text: str) -> int:
+    """A whole number from 1. Raises SettingsError."""
+    if not text.isdigit() or int(text) < 1:
+        raise SettingsError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def parse_count(text: str) -> int:
+    """A whole number from 0. Raises SettingsError."""
+    if not text.isdigit():
+        raise SettingsError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
+def parse_some_duration(text: str) -> float:
+    """A duration above zero. Raises SettingsError."""
+    seconds = parse_duration(text)
+    if not seconds > 0:
+        raise SettingsError(f"{text!r} is no time at all; write it as 30s, 5m or 1h30m")
+    return seconds
+
+
+CPUS = Unit[Amount]("share|cores", parse_cpus, "off")
+MEMORY = Unit[Amount]("share|size", parse_memory, "off")
+SIZE = Unit[int]("size", parse_size)
+DURATION = Unit[float]("time", parse_duration)
+SOME_DURATION = Unit[float]("time", parse_some_duration)
+GIVE_UP = Unit[float]("time", parse_some_duration, "never")
+PRESSURE = Unit[dict[str, Lines]]("lines", parse_pressure)
+COUNT = Unit[int]("count", parse_count)
+POSITIVE = Unit[int]("count", parse_positive)

@@ -1,0 +1,236 @@
+"""``loadkeeper run``: from words on the command line to a job for the process manager."""
+
+import os
+import secrets
+import shutil
+import stat
+from typing import Any
+
+import click
+
+from ..errors import UsageError
+from ..model import Limits, PauseMode
+from ..process_manager import ProcessManager
+from ..process_manager.job import Job
+from ..process_manager.wake import Wake
+from ..settings import RunSettings
+from ..sources.base import Source
+from ..sources.commands import Stream, Values
+from ..sources.count import Count
+from ..sources.template import Template
+from . import places
+from .options import (
+    COUNT,
+    CPUS,
+    DURATION,
+    GIVE_UP,
+    MEMORY,
+    POSITIVE,
+    PRESSURE,
+    SIZE,
+    SOME_DURATION,
+    Off,
+)
+
+NO_SOURCE = """run needs tasks; name them in one of three ways:
+  loadkeeper run COMMAND {} ::: VALUE...     values on the command line
+  ... | loadkeeper run COMMAND {}            values from stdin, a line each (or -a FILE)
+  loadkeeper run --tasks N -- COMMAND        N workers that find their own work"""
+
+
+def _option(*names: str, **settings: Any) -> Any:
+    """An option that LOADKEEPER_<NAME> sets as well."""
+    variable = "LOADKEEPER_" + names[-1].lstrip("-").upper().replace("-", "_")
+    return click.option(*names, envvar=variable, **settings)
+
+
+@click.command(
+    context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
+    options_metavar="[OPTIONS]",
+    short_help="Run a list of commands or a number of workers inside the node's limits.",
+)
+@click.option("--tasks", type=COUNT, metavar="N", help="So many workers in all; each finds its own work.")
+@click.option("-a", "--arg-file", "arg_file", metavar="FILE", help="Values from a file, one a line; - is stdin.")
+@_option("-j", "--jobs", type=POSITIVE, metavar="N", help="The most workers at once. Default: load decides.")
+@_option("--retries", type=POSITIVE, metavar="N", default=1, help="Try a failing task N times in all.")
+@_option("--timeout", type=SOME_DURATION, metavar="TIME", help="End an attempt that runs longer; pauses do not count.")
+@_option("--joblog", metavar="FILE", help="Log each task in GNU parallel's format.")
+@_option(
+    "--cpu", type=CPUS, metavar="SHARE|CORES|off", help="Busy CPUs of the node above which nothing is added. [90%]"
+)
+@_option("--memory", type=MEMORY, metavar="SHARE|SIZE|off", help="Memory of the node to keep available. [10%]")
+@_option("--memory-gap", type=SIZE, metavar="SIZE", help="Added to what --memory keeps available.")
+@_option("--swap", type=MEMORY, metavar="SHARE|SIZE", help="Swap to keep free: below it nothing is added.")
+@_option("--pressure", type=PRESSURE, metavar="cpu=40%,io=30%", help="Pressure above which nothing is added.")
+@_option("--workers-memory", type=MEMORY, metavar="SHARE|SIZE", help="What all workers of this run may hold together.")
+@_option("--workers-cpu", type=CPUS, metavar="SHARE|CORES", help="CPU that all workers of this run may use together.")
+@_option("--memory-per-worker", type=SIZE, metavar="SIZE", help="End a worker that holds more.")
+@_option("--memory-need", type=SIZE, metavar="SIZE", help="Reserve so much for each worker instead of what is learned.")
+@_option("--pause", type=click.Choice([mode.value for mode in PauseMode]), default="auto", help="How to pause. [auto]")
+@_option("--grace", type=DURATION, metavar="TIME", default=10.0, help="From TERM to KILL. [10s]")
+@_option("--max-pause", type=SOME_DURATION, metavar="TIME", default=300.0, help="All pauses of an attempt. [5m]")
+@_option("--give-up", type=GIVE_UP, metavar="TIME|never", default=60.0, help="Critical for so long: give up. [60s]")
+@_option("--priority", type=int, default=0, metavar="N", help="Higher goes first. [0]")
+@_option("--name", metavar="NAME", default="", help="The run's name in status and list.")
+@_option("--kind", metavar="NAME", default="", help="Tasks of one kind share what is learned. [the program's name]")
+@_option("--lm-command", metavar="COMMAND", help="Start this load manager instead of ours.")
+@_option("--quiet", is_flag=True, help="No progress and no last line.")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[--] COMMAND [ARG]... [::: VALUE...]")
+@click.pass_context
+def run(context: click.Context, words: tuple[str, ...], tasks: int | None, arg_file: str | None, **options: Any) -> int:
+    """Run COMMAND once for each value (or --tasks times), as many at once as the node's limits allow.
+
+    {} stands for the value, {#} for the task's number; without one of them the value is appended. One word with a
+    blank or a shell character is a shell line; two or more words meet no shell.
+
+    \b
+    loadkeeper run xz -9 ::: *.tar
+    find . -name '*.wav' | loadkeeper run flac {}
+    loadkeeper run --memory 2G --joblog log -- convert {} {}.png ::: *.svg
+    """
+    settings = _settings(context, options)
+    command, values = _split(words)
+    if not command:
+        raise UsageError("run needs a command; for example: loadkeeper run gzip -9 ::: *.log")
+    _check_limits(settings.limits)
+    _check_stdout()
+    template = Template.parse([os.fsencode(word) for word in command], valued=tasks is None)
+    _check_program(template)
+    state = places.state_dir(os.environ)
+    run_id = secrets.token_hex(4)
+    wake = Wake()
+    job = Job(
+        run=run_id,
+        template=template,
+        source=_source(tasks, arg_file, values, wake),
+        settings=settings,
+        state_dir=f"{state}/runs/{run_id}",
+        wake=wake,
+        environment=os.environ,
+        standalone=True,
+    )
+    return ProcessManager(job).manage().exit_code
+
+
+def _settings(context: click.Context, options: dict[str, Any]) -> RunSettings:
+    given = {name: value for name, value in options.items() if value is not None}
+
+    def amount(name: str, default: Any = None) -> Any:
+        value = given.get(name, default)
+        return None if value is Off else value
+
+    limits = Limits(
+        cpu=amount("cpu", Limits().cpu),
+        cpu_promised="cpu" in given and given["cpu"] is not Off,
+        memory=amount("memory", Limits().memory),
+        memory_gap=given.get("memory_gap", 0),
+        swap=amount("swap"),
+        gauges=given.get("pressure", {}),
+        workers_memory=amount("workers_memory"),
+        workers_cpu=amount("workers_cpu"),
+        memory_per_worker=given.get("memory_per_worker"),
+        memory_need=given.get("memory_need"),
+        max_pause=given["max_pause"],
+        give_up=amount("give_up"),
+    )
+    return RunSettings(
+        limits=limits,
+        jobs=given.get("jobs"),
+        tries=given["retries"],
+        timeout=given.get("timeout"),
+        joblog=given.get("joblog"),
+        pause=PauseMode(given["pause"]),
+        grace=given["grace"],
+        priority=given["priority"],
+        name=given["name"],
+        kind=given["kind"],
+        lm_command=given.get("lm_command"),
+        quiet=given["quiet"],
+    )
+
+
+def _split(words: tuple[str, ...]) -> tuple[tuple[str, ...], list[bytes] | None]:
+    """The command before `:::` and the values after it; no values at all is not the same as no `:::`."""
+    if ":::" not in words:
+        return words, None
+    place = words.index(":::")
+    return words[:place], [os.fsencode(word) for word in words[place + 1 :] if word != ":::"]
+
+
+def _source(tasks: int | None, arg_file: str | None, values: list[bytes] | None, wake: Wake) -> Source:
+    named = [name for name, given in (("--tasks", tasks), ("-a", arg_file), (":::", values)) if given is not None]
+    if len(named) > 1:
+        raise UsageError(f"{' and '.join(named)} both name tasks; give one of them")
+    if tasks is not None:
+        return Count(tasks)
+    if values is not None:
+        return Values(values)
+    if arg_file is not None and arg_file != "-":
+        return Stream(_open(arg_file), wake.set)
+    if arg_file is None and _nothing_on_stdin():
+        raise UsageError(NO_SOURCE)
+    return Stream(os.dup(0), wake.set)
+
+
+def _nothing_on_stdin() -> bool:
+    try:
+        return os.isatty(0) or not stat.S_IFMT(os.fstat(0).st_mode)
+    except OSError:
+        return True  # closed
+
+
+def _open(path: str) -> int:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(f"-a {path}: {error.strerror}; name a file that can be read, one value a line") from None
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UsageError(f"-a {path}: is a directory; name a file that can be read, one value a line")
+    return descriptor
+
+
+def _check_stdout() -> None:
+    try:
+        os.fstat(1)
+    except OSError:
+        raise UsageError("stdout is closed, so the tasks' output would be lost; send it to /dev/null instead") from None
+
+
+def _check_program(template: Template) -> None:
+    """A command that does not exist is found before the first start."""
+    program = template.program
+    if program is None:
+        return
+    name = os.fsdecode(program)
+    if shutil.which(name) is None:
+        if "/" in name and os.path.exists(name):
+            problem = "is a directory" if os.path.isdir(name) else "may not be executed; try chmod +x"
+            raise UsageError(f"command {name!r} {problem}")
+        where = "" if "/" in name else " in PATH"
+        raise UsageError(f"command {name!r} is not found{where}; nothing was started")
+
+
+def _check_limits(limits: Limits) -> None:
+    """A limit above what the node has is a mistake, not a wish."""
+    from ..sense.capacity import capacity
+    from ..units import format_cores, format_size
+
+    node = capacity()
+    for name, amount in (("--memory", limits.memory), ("--workers-memory", limits.workers_memory)):
+        if amount is not None and amount.of(node.memory) > node.memory:
+            raise UsageError(
+                f"{name} {format_size(amount.of(node.memory))} is more than this node has "
+                f"({format_size(node.memory)}, bound by {node.bound_by})"
+            )
+    for name, size in (("--memory-per-worker", limits.memory_per_worker), ("--memory-need", limits.memory_need)):
+        if size is not None and size > node.memory:
+            raise UsageError(
+                f"{name} {format_size(size)} is more than this node has "
+                f"({format_size(node.memory)}, bound by {node.bound_by})"
+            )
+    for name, amount in (("--cpu", limits.cpu), ("--workers-cpu", limits.workers_cpu)):
+        if amount is not None and amount.of(node.cpus) > node.cpus:
+            raise UsageError(
+                f"{name} {format_cores(amount.of(node.cpus))} is more than this node has ({format_cores(node.cpus)})"
+            )

@@ -1,0 +1,215 @@
+"""The load manager: one per node, user and binding container. Its loop senses, decides, guards and answers.
+
+`LoadManager.manage` reads as a table of contents; start there."""
+
+import os
+import random
+import select
+import time
+
+from ..channel.address import Place
+from ..channel.messages import Answer, AskStatus, Rejected, Steer, Steered
+from ..channel.server import Server
+from ..decide import Memory, decide
+from ..guard import Guard
+from ..linux.process import Process, myself
+from ..model import PROTOCOL, Bye, Decision, Hello, Report, Welcome
+from ..sense.node import NodeReading, NodeSensor
+from ..sense.own import OwnCpu
+from ..sense.workers import WorkerSensor
+from . import answers
+from .runs import Run
+from .seeing import Obedience, Picture, see
+
+LINGER = 0.8
+"""Seconds it stays after the last run has left."""
+WELCOME = 10.0
+"""Seconds it waits for its first run."""
+SOON = 0.01
+"""Seconds between two looks when something happened that should be decided at once."""
+FULL_SWEEP = 0.5
+"""Seconds between two passes over all processes, which find new members."""
+FIRST_SWEEP = 0.2
+"""... while there is a worker that no sweep has seen yet, and ..."""
+URGENT_SWEEP = 0.05
+"""... while memory is short as well."""
+SHORT = 0.03
+"""Seconds until the next look at or below which memory is short."""
+IDLE_LOOK = 0.1
+
+
+class LoadManager:
+    """Watches the node and every run on it; answers each with the whole state that it should be in.
+
+    ``stay`` keeps it when the last run has left. Raises `channel.server.Taken` when the place has one already."""
+
+    def __init__(self, place: Place, *, stay: bool = False) -> None:
+        self._server = Server(place)
+        self._stay = stay
+        self._runs: dict[str, Run] = {}
+        self._node = NodeSensor()
+        self._workers = WorkerSensor()
+        self._own = OwnCpu()
+        self._guard = Guard()
+        self._memory = Memory()
+        self._decision: Decision | None = None
+        self._obedience = Obedience()
+        self._me = myself()
+        self._jitter = random.random()
+        self._epoll = select.epoll()
+        self._epoll.register(self._server.fileno(), select.EPOLLIN)
+        now = time.monotonic()
+        self._epoch = time.time() - now
+        self._began = time.time()
+        self._idle_since = now + WELCOME - LINGER
+        self._look_at = self._looked = now
+        self._swept = self._swept_full = 0.0
+        self._swept_available: int | None = None
+        self._stopped = False
+
+    def manage(self) -> None:
+        """Work until the last run has left (or `stop`)."""
+        try:
+            while not self._over():
+                self._wait()
+                self._hear()
+                self._watch()
+                self._guard.turn(time.monotonic())
+                if time.monotonic() >= self._look_at:
+                    self._look()
+        finally:
+            self._server.close()
+            self._epoll.close()
+
+    def stop(self) -> None:
+        """Leave at the next turn; the runs bring up another if they still live."""
+        self._stopped = True
+
+    def _over(self) -> bool:
+        if self._stopped:
+            return True
+        if self._runs or self._guard.busy:
+            self._idle_since = time.monotonic()
+            return False
+        return not self._stay and time.monotonic() - self._idle_since > LINGER
+
+    def _wait(self) -> None:
+        now = time.monotonic()
+        until = min(self._look_at, now + IDLE_LOOK, self._guard.due(now))
+        self._epoll.poll(max(0.0, until - now))
+
+    # ------------------------------------------------------------------------------------------------------- hear
+
+    def _hear(self) -> None:
+        for sender, message in self._server.receive():
+            if isinstance(message, Report):
+                self._reported(sender, message)
+            elif isinstance(message, Hello):
+                self._joined(sender, message)
+            elif isinstance(message, Bye):
+                self._left(message.run)
+            elif isinstance(message, AskStatus):
+                self._told(sender)
+            elif isinstance(message, Steer):
+                self._steered(sender, message)
+
+    def _joined(self, sender: bytes, hello: Hello) -> None:
+        process = Process.open(hello.pid, hello.start_time)
+        if process is None:
+            self._server.send(sender, Rejected(f"there is no process {hello.pid} that started at {hello.start_time}"))
+            return
+        old = self._runs.pop(hello.run, None)
+        if old is not None:
+            self._forget(old)
+        self._runs[hello.run] = Run(hello, process, sender, time.monotonic())
+        if (descriptor := process.fileno()) is not None:
+            self._epoll.register(descriptor, select.EPOLLIN)
+        self._server.send(sender, Welcome(*self._me, PROTOCOL))
+
+    def _reported(self, sender: bytes, report: Report) -> None:
+        run = self._runs.get(report.run)
+        if run is None or run.address != sender:
+            return  # it says hello again once it finds that nobody answers
+        now = time.monotonic()
+        if run.hear(report, now):
+            self._look_soon(now)
+
+    def _left(self, name: str) -> None:
+        run = self._runs.pop(name, None)
+        if run is not None:
+            self._forget(run)
+            self._look_soon(time.monotonic())
+
+    def _told(self, sender: bytes) -> None:
+        self._look()
+        assert self._decision is not None
+        assert self._node.last is not None
+        view = answers.View(self._node.last, self._decision, self._memory, self._workers.readings, self._epoch)
+        told = answers.status(view, list(self._runs.values()), os.getpid(), self._began)
+        self._server.send(sender, Answer(told))
+
+    def _steered(self, sender: bytes, message: Steer) -> None:
+        reached, unknown = answers.steer(list(self._runs.values()), message.want, message.names)
+        self._server.send(sender, Steered(reached, unknown))
+        self._look_soon(time.monotonic())
+
+    # ------------------------------------------------------------------------------------------------------ guard
+
+    def _watch(self) -> None:
+        """A process manager that died leaves its workers to the guard."""
+        for run in [run for run in self._runs.values() if not run.process.alive()]:
+            del self._runs[run.id]
+            self._guard.orphaned(run.id, min(run.hello.grace, 1.0), time.monotonic())
+            self._forget(run)
+
+    def _forget(self, run: Run) -> None:
+        if (descriptor := run.process.fileno()) is not None:
+            self._epoll.unregister(descriptor)
+        run.process.close()
+
+    # --------------------------------------------------------------------------------------------- sense and decide
+
+    def _look_soon(self, now: float) -> None:
+        self._look_at = min(self._look_at, max(now, self._looked + SOON))
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        runs = list(self._runs.values())
+        node = self._node.read(now)
+        self._sweep(now, runs, node)
+        if self._decision is not None:
+            self._obedience.note(self._decision.paused, self._workers.readings, now)
+        picture = Picture(node, self._workers, self._own.last, self._obedience, self._swept, self._swept_available)
+        seen = see(runs, picture, self._jitter)
+        self._decision, self._memory = decide(seen, self._memory)
+        self._answer(runs, now)
+        self._looked = now
+        self._look_at = now + (self._decision.next_look if runs else IDLE_LOOK)
+
+    def _sweep(self, now: float, runs: list[Run], node: NodeReading) -> None:
+        """Read the workers' memory: all processes now and then, known members' sizes in between."""
+        self._own.exited((run.worker_id(gone.n), gone.cpu_seconds) for run in runs for gone in run.exits)
+        self._workers.keep({run.worker_id(w.n): (w.pid, w.start_time, w.leaf) for run in runs for w in run.workers()})
+        if now >= self._swept_full + self._full_sweep():
+            self._workers.sweep(now)
+            managers = [(run.hello.pid, run.hello.start_time) for run in runs] + [self._me]
+            self._own.add(now, self._workers.readings, managers, node.busy_seconds)
+            self._swept_full = now
+        elif self._decision is not None and now >= self._swept + self._decision.next_sweep:
+            self._workers.fast(now, self._obedience.watch())
+        else:
+            return
+        self._swept, self._swept_available = now, node.available
+
+    def _full_sweep(self) -> float:
+        if len(self._workers.readings) == sum(len(run.workers()) for run in self._runs.values()):
+            return FULL_SWEEP
+        short = self._decision is not None and self._decision.next_look <= SHORT
+        return URGENT_SWEEP if short else FIRST_SWEEP
+
+    def _answer(self, runs: list[Run], now: float) -> None:
+        assert self._decision is not None
+        for run in runs:
+            verdict = run.answer(self._decision, now)
+            if verdict is not None:
+                self._server.send(run.address, verdict)

@@ -1,0 +1,199 @@
+"""What the reading and steering verbs get from the load manager."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from ..decide import DEFAULT, Kind, Memory
+from ..model import Decision, Lines, RunState, TaskCounts, Want, Why, WorkerReport, WorkerState
+from ..record.sentences import sentence
+from ..sense.node import NodeReading
+from ..status import (
+    CapacityStatus,
+    GaugeStatus,
+    KindStatus,
+    NodeStatus,
+    PoolStatus,
+    RunStatus,
+    Status,
+    WorkerStatus,
+)
+from .runs import Run
+from .seeing import Readings
+
+
+def iso(epoch: float) -> str:
+    return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="milliseconds")
+
+
+class View(NamedTuple):
+    """What the last look saw and decided. ``epoch``: the wall clock at monotonic 0, for times that people read."""
+
+    node: NodeReading
+    decision: Decision
+    memory: Memory
+    readings: Readings
+    epoch: float
+
+
+def status(view: View, runs: list[Run], pid: int, began: float) -> Status:
+    """How things stand. ``pid`` and ``began`` (seconds since the epoch) are the load manager's."""
+    node = node_status(view, pid, began)
+    told = [_run(run, view) for run in sorted(runs, key=lambda run: run.hello.began)]
+    return Status(node=node, nodes=[node], runs=told)
+
+
+def node_status(view: View, pid: int, began: float) -> NodeStatus:
+    """The gauges with the strictest lines of any run."""
+    node = view.node
+    lines = [_of_people(of_run, node.cpus) for of_run in view.decision.lines.values()]
+    values: dict[str, float | None] = {"memory": node.available, "cpu": _share(node.busy, node.cpus), **node.gauges}
+    gauges = {
+        name: _gauge(name, value, [of_run[name] for of_run in lines if name in of_run])
+        for name, value in values.items()
+    }
+    bound = CapacityStatus(node.cpus, node.total, node.capacity.bound_by)
+    return NodeStatus(pid, gauges, bound, iso(began))
+
+
+def _of_people(lines: Mapping[str, Lines], cpus: float) -> dict[str, Lines]:
+    """CPU lines as shares of all CPUs, as the gauge is shown."""
+    return {name: _by(cpus, line) if name in ("cpu", "workers-cpu") else line for name, line in lines.items()}
+
+
+def _by(whole: float, line: Lines) -> Lines:
+    return Lines(*(None if at is None else at / whole for at in (line.hold, line.pause, line.end)))
+
+
+def _share(part: float | None, whole: float) -> float | None:
+    return None if part is None else part / whole
+
+
+def _gauge(name: str, value: float | None, lines: list[Lines]) -> GaugeStatus:
+    strictest = max if name in ("memory", "workers-memory") else min
+
+    def line(which: str) -> float | None:
+        return strictest((v for of_run in lines if (v := getattr(of_run, which)) is not None), default=None)
+
+    hold, pause, end = line("hold"), line("pause"), line("end")
+    if value is None:
+        return GaugeStatus(None, hold, pause, end, "unknown")
+    state = "open"
+    for reached, at in (("hold", hold), ("pause", pause), ("end", end)):
+        if at is not None and (value < at if strictest is max else value >= at):
+            state = reached
+    return GaugeStatus(value, hold, pause, end, state)
+
+
+def _run(run: Run, view: View) -> RunStatus:
+    report = run.report
+    state = report.state if report else RunState.RUNNING
+    if run.want is Want.PAUSE:
+        state = RunState.PAUSED
+    elif run.want in (Want.DRAIN, Want.STOP):
+        state = RunState.DRAINING
+    if run.id in view.decision.critical:
+        state = RunState.CRITICAL
+    return RunStatus(
+        id=run.id,
+        name=run.hello.name,
+        pid=run.hello.pid,
+        node=0,
+        lines=_of_people(view.decision.lines.get(run.id, {}), view.node.cpus),
+        state=state,
+        tasks=report.tasks if report else TaskCounts(),
+        pools=_pools(run, view),
+        workers=[_worker(run, worker, view) for worker in run.workers()],
+        command=run.hello.command,
+        began=iso(run.hello.began),
+        state_dir=run.hello.state_dir,
+    )
+
+
+def _pools(run: Run, view: View) -> list[PoolStatus]:
+    pools = run.report.pools if run.report else []
+    told = []
+    for pool in pools:
+        verdict = view.decision.pools.get(run.pool_id(pool.name))
+        why = verdict.why if verdict else None
+        told.append(
+            PoolStatus(
+                name=pool.name,
+                slots=verdict.slots if verdict else 0,
+                priority=pool.priority,
+                kind=_kind(pool.kind, view.memory),
+                why=sentence(why, subject=pool.name, kind=pool.kind) if why else "",
+                reason=why,
+            )
+        )
+    return told
+
+
+def _kind(name: str, memory: Memory) -> KindStatus:
+    """What was learned of the kind: its peak is the quantile that claims rest on."""
+    kind = memory.kinds.get(name, Kind())
+    peaks = sorted(kind.peaks)
+    peak = peaks[min(len(peaks) - 1, int(DEFAULT.quantile * len(peaks)))] if peaks else None
+    return KindStatus(peak, kind.cpu, kind.count, name)
+
+
+def _worker(run: Run, worker: WorkerReport, view: View) -> WorkerStatus:
+    identity = run.worker_id(worker.n)
+    reading = view.readings.get(identity)
+    why = _reason(identity, view.decision)
+    state = worker.state
+    if identity in view.decision.ending:
+        state = WorkerState.ENDING
+    elif identity in view.decision.paused and state is not WorkerState.ENDING:
+        state = WorkerState.PAUSED
+    kinds = {pool.name: pool.kind for pool in run.report.pools} if run.report else {}
+    return WorkerStatus(
+        pid=worker.pid,
+        pool=worker.pool,
+        task=worker.task,
+        state=state,
+        why=sentence(why, subject=identity, kind=kinds.get(worker.pool, "")) if why else "",
+        memory=reading.rss if reading else None,
+        cpu=reading.cpu if reading else None,
+        started=iso(view.epoch + worker.started),
+        paused_for=worker.paused_for,
+        id=identity,
+        processes=reading.processes if reading else 1,
+        reason=why,
+        value=worker.value,
+    )
+
+
+def _reason(worker: str, decision: Decision) -> Why | None:
+    ending = decision.ending.get(worker)
+    return ending.why if ending else decision.paused.get(worker)
+
+
+def steer(runs: list[Run], want: Want, names: list[str]) -> tuple[list[str], list[str]]:
+    """Set what the operator wants; (whom it reached, names that nobody has)."""
+    reached: list[str] = []
+    unknown: list[str] = []
+    for name in names or [run.id for run in runs]:
+        found = [hit for run in runs if (hit := _steer_one(run, want, name))]
+        reached += found
+        if not found:
+            unknown.append(name)
+    return reached, unknown
+
+
+def _steer_one(run: Run, want: Want, name: str) -> str | None:
+    """A run by id or name, a pool as RUN/POOL or by its name, a worker by id or pid."""
+    if name in (run.id, run.hello.name):
+        run.want = want
+        if want is Want.RUN:
+            run.wants.clear()
+        return run.id
+    for pool in run.report.pools if run.report else []:
+        if name in (run.pool_id(pool.name), pool.name):
+            run.wants[run.pool_id(pool.name)] = want
+            return run.pool_id(pool.name)
+    for worker in run.workers():
+        if name in (run.worker_id(worker.n), str(worker.pid)):
+            run.wants[run.worker_id(worker.n)] = want
+            return run.worker_id(worker.n)
+    return None

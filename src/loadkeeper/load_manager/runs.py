@@ -1,0 +1,134 @@
+"""What the load manager holds of each run: who it is, what it said last, what was answered."""
+
+from dataclasses import dataclass, field
+
+from ..linux.process import Process
+from ..model import (
+    Decision,
+    Hello,
+    Outcome,
+    PoolVerdict,
+    Report,
+    Verdict,
+    Want,
+    WorkerExit,
+    WorkerReport,
+)
+
+SILENT = 3.0
+"""Seconds without a report after which a process manager is given nothing: it reports once a second."""
+REFRESH = 0.25
+"""Seconds after which a verdict is sent again because only the figures in its reasons have changed."""
+HEARTBEAT = 1.0
+"""Seconds after which it is sent again though nothing has changed."""
+
+
+@dataclass
+class Run:
+    """One process manager and its run."""
+
+    hello: Hello
+    process: Process
+    address: bytes  # of its connection
+    joined: float
+    report: Report | None = None
+    heard_at: float = 0.0
+    exits: list[WorkerExit] = field(default_factory=list)  # since the last look
+    exits_heard: int = 0
+    want: Want = Want.RUN
+    wants: dict[str, Want] = field(default_factory=dict)  # of its pools and workers, by name or id
+    verdict: Verdict | None = None
+    sent_at: float = 0.0
+    peak_of: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        return self.hello.run
+
+    def pool_id(self, name: str) -> str:
+        return f"{self.id}/{name}"
+
+    def worker_id(self, n: int) -> str:
+        return f"{self.id}.{n}"
+
+    def workers(self) -> list[WorkerReport]:
+        return self.report.workers if self.report else []
+
+    def silent(self, now: float) -> bool:
+        return self.report is None or now - self.heard_at > SILENT
+
+    def hear(self, report: Report, now: float) -> bool:
+        """Take in a report; True when it changes what should be decided at once."""
+        before, self.report, self.heard_at = self.report, report, now
+        fresh = [exit for exit in report.exits if exit.number > self.exits_heard]
+        if fresh:
+            self.exits += fresh
+            self.exits_heard = fresh[-1].number
+        if before is None:
+            self._adopt(report)
+            return True
+        ended = any(exit.outcome is not Outcome.DONE for exit in fresh)
+        return ended or report.state is not before.state or _starved(before) != _starved(report)
+
+    def _adopt(self, report: Report) -> None:
+        """A report that comes first tells what the operator wanted of the load manager before us."""
+        for name, want in report.wants.items():
+            if name == self.id:
+                self.want = want
+            else:
+                self.wants[name] = want
+
+    def answer(self, decision: Decision, now: float) -> Verdict | None:
+        """The verdict to send now, or None when the last one still says it all."""
+        fresh = self._verdict(decision)
+        old = self.verdict
+        if old is not None:
+            same = _wanted(old) == _wanted(fresh)
+            old_enough = now - self.sent_at >= (HEARTBEAT if _same_figures(old, fresh) else REFRESH)
+            if same and not old_enough and old.exits_heard == self.exits_heard:
+                return None
+        self.verdict, self.sent_at = fresh, now
+        return fresh
+
+    def _verdict(self, decision: Decision) -> Verdict:
+        prefix = len(self.id) + 1
+        mine = [worker.n for worker in self.workers()]
+        reached = {self.id: self.want} if self.want is not Want.RUN else {}
+        return Verdict(
+            run=self.id,
+            number=self.verdict.number + 1 if self.verdict else 1,
+            heard=self.report.number if self.report else 0,
+            pools={key[prefix:]: pool for key, pool in decision.pools.items() if key.startswith(self.id + "/")},
+            paused={n: why for n in mine if (why := decision.paused.get(self.worker_id(n))) is not None},
+            ending={n: end for n in mine if (end := decision.ending.get(self.worker_id(n))) is not None},
+            want=self.want,
+            wants={**self.wants, **reached},
+            critical=self.id in decision.critical,
+            exits_heard=self.exits_heard,
+        )
+
+
+def _starved(report: Report) -> bool:
+    """Nothing lives though something waits."""
+    return not report.workers and any(pool.waiting != 0 for pool in report.pools)
+
+
+def _wanted(verdict: Verdict) -> tuple[object, ...]:
+    """What a verdict asks for, without its figures."""
+    return (
+        {name: (pool.slots, pool.why and pool.why.reason) for name, pool in verdict.pools.items()},
+        {n: why.reason for n, why in verdict.paused.items()},
+        {n: (end.why.reason, end.kill, end.bury) for n, end in verdict.ending.items()},
+        verdict.want,
+        verdict.wants,
+        verdict.critical,
+    )
+
+
+def _same_figures(old: Verdict, new: Verdict) -> bool:
+    whys = [pool.why for pool in new.pools.values()], list(new.paused.values())
+    return whys == ([pool.why for pool in old.pools.values()], list(old.paused.values()))
+
+
+def no_slots(report: Report) -> dict[str, PoolVerdict]:
+    return {pool.name: PoolVerdict(0) for pool in report.pools}

@@ -1,0 +1,184 @@
+"""From what the runs report and the sensors measure to what `decide` is shown."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..model import (
+    ExitSeen,
+    PauseMode,
+    PoolSeen,
+    Seen,
+    Want,
+    WorkerExit,
+    WorkerReport,
+    WorkerSeen,
+    WorkerState,
+)
+from ..sense.node import NodeReading
+from ..sense.own import Own
+from ..sense.workers import WorkerReading, WorkerSensor
+from .runs import Run
+
+Readings = Mapping[str, WorkerReading]
+"""By worker id."""
+
+
+@dataclass
+class Obedience:
+    """How long workers take to stand after they were to be paused."""
+
+    asked: dict[str, float] = field(default_factory=dict)
+    stood: dict[str, float] = field(default_factory=dict)
+
+    def note(self, paused: Mapping[str, object], readings: Readings, now: float) -> None:
+        for worker in paused:
+            asked = self.asked.setdefault(worker, now)
+            reading = readings.get(worker)
+            if worker not in self.stood and reading is not None and reading.stopped:
+                self.stood[worker] = now - asked
+        for worker in [w for w in self.asked if w not in paused]:
+            del self.asked[worker]
+            self.stood.pop(worker, None)
+
+    def of(self, worker: str, now: float) -> float | None:
+        """Seconds until it stood; what has passed so far while it does not; None when it was not asked."""
+        if worker not in self.asked:
+            return None
+        return self.stood.get(worker, now - self.asked[worker])
+
+    def watch(self) -> list[str]:
+        """Whose state matters at each look: those that are to stand."""
+        return list(self.asked)
+
+
+class Picture(NamedTuple):
+    """What the sensors and the watch over pauses say at one look."""
+
+    node: NodeReading
+    sensor: WorkerSensor
+    own: Own
+    obedience: Obedience
+    swept: float
+    swept_available: int | None
+
+
+def see(runs: list[Run], picture: Picture, jitter: float) -> Seen:
+    """One picture of everything. The exits of each run are taken in: they are in no later picture."""
+    node = picture.node
+    workers: list[WorkerSeen] = []
+    exits: list[ExitSeen] = []
+    wants: dict[str, Want] = {}
+    for run in runs:
+        kinds = {pool.name: pool.kind for pool in run.report.pools} if run.report else {}
+        workers += [_worker(run, worker, kinds, picture) for worker in run.workers()]
+        exits += [_exit(run, gone, picture.sensor.life(run.worker_id(gone.n))) for gone in run.exits]
+        run.exits = []
+        wants |= {name: want for name, want in run.wants.items() if "/" not in name}
+    return Seen(
+        now=node.now,
+        total=node.total,
+        cpus=node.cpus,
+        available=node.available,
+        busy=node.busy,
+        own=_own(node, picture.own),
+        gauges=dict(node.gauges),
+        dirty=node.dirty,
+        swap_total=node.swap_total,
+        swept=picture.swept or None,
+        swept_available=picture.swept_available,
+        workers=tuple(workers),
+        pools=tuple(pool for run in runs for pool in _pools(run, node.now)),
+        exits=tuple(exits),
+        wants=wants,
+        jitter=jitter,
+    )
+
+
+def _own(node: NodeReading, own: Own) -> float:
+    """Of the busy cores those that are ours: what is foreign is measured over one window with what is ours, the gauge
+    over a shorter one."""
+    if node.busy is None or own.foreign is None:
+        return own.own
+    return max(0.0, node.busy - own.foreign)
+
+
+def _worker(run: Run, worker: WorkerReport, kinds: Mapping[str, str], picture: Picture) -> WorkerSeen:
+    now = picture.node.now
+    identity = run.worker_id(worker.n)
+    reading = picture.sensor.readings.get(identity)
+    obeyed = picture.obedience.of(identity, now)
+    state = _state(worker, reading, obeyed)
+    since = 0.0 if state is WorkerState.PAUSED else max(0.0, now - run.heard_at)
+    return WorkerSeen(
+        id=run.worker_id(worker.n),
+        pool=run.pool_id(worker.pool),
+        kind=kinds.get(worker.pool, worker.pool),
+        state=state,
+        started=worker.started,
+        active=worker.active + since,
+        paused_since=worker.paused_since,
+        paused_for=worker.paused_for,
+        patience=worker.patience,
+        floor=worker.floor,
+        rss=reading.rss if reading else None,
+        processes=reading.processes if reading else 1,
+        cpu=reading.cpu if reading else None,
+        cpu_seconds=reading.cpu_seconds if reading else 0.0,
+        exiting=reading.exiting if reading else False,
+        obeyed=obeyed,
+    )
+
+
+def _state(worker: WorkerReport, reading: WorkerReading | None, obeyed: float | None) -> WorkerState:
+    """What is so, where the kernel shows it; a report may be older than the last signal."""
+    if worker.state is WorkerState.ENDING or reading is None:
+        return worker.state
+    if reading.stopped:
+        return WorkerState.PAUSED
+    told_to_go_on = worker.state is WorkerState.PAUSED and obeyed is None
+    return WorkerState.RUNNING if told_to_go_on else worker.state
+
+
+def _pools(run: Run, now: float) -> list[PoolSeen]:
+    if run.report is None:
+        return []
+    return [
+        PoolSeen(
+            id=run.pool_id(pool.name),
+            run=run.id,
+            kind=pool.kind,
+            waiting=pool.waiting,
+            priority=pool.priority,
+            max_workers=pool.max_workers,
+            pausable=pool.pause is not PauseMode.NEVER,
+            limits=run.hello.limits,
+            want=_want(run, pool.name),
+            silent=run.silent(now),
+        )
+        for pool in run.report.pools
+    ]
+
+
+def _want(run: Run, pool: str) -> Want:
+    """The sterner of what the operator wants of the run and of the pool."""
+    order = (Want.RUN, Want.PAUSE, Want.DRAIN, Want.STOP)
+    return max(run.want, run.wants.get(run.pool_id(pool), Want.RUN), key=order.index)
+
+
+def _exit(run: Run, gone: WorkerExit, life: tuple[int, int] | None) -> ExitSeen:
+    """``ru_maxrss`` of a child smaller than its process manager is the manager's own: an upper bound, used only where
+    no sweep saw the worker."""
+    largest, mean = life or (0, None)
+    peak = gone.peak if life is None or not gone.peak_is_bound else 0
+    return ExitSeen(
+        id=run.worker_id(gone.n),
+        pool=run.pool_id(gone.pool),
+        kind=gone.kind,
+        peak=max(largest, peak),
+        mean=mean,
+        cpu_seconds=gone.cpu_seconds,
+        active=gone.active,
+        outcome=gone.outcome,
+        killed_by_kernel=gone.killed_by_kernel,
+    )

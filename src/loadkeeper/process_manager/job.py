@@ -1,0 +1,38 @@
+"""What a process manager is given: the work, and how it is to be done."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..settings import RunSettings
+from ..sources.base import Source
+from ..sources.template import Template
+from .wake import Wake
+
+
+@dataclass
+class Job:
+    """``state_dir`` is the run's own directory; ``wake`` is what the source's thread calls when it has more."""
+
+    run: str
+    template: Template
+    source: Source
+    settings: RunSettings
+    state_dir: str
+    wake: Wake
+    environment: Mapping[str, str] = field(default_factory=dict)
+    standalone: bool = False  # signals, subreaper and terminal are ours
+    stdout: int = 1
+    stderr: int = 2
+
+    @property
+    def name(self) -> str:
+        return self.settings.name or self.kind
+
+    @property
+    def kind(self) -> str:
+        return self.settings.kind or self.template.kind
+
+    @property
+    def pool(self) -> str:
+        """A run of one command has one pool."""
+        return "main"

@@ -1,0 +1,58 @@
+"""Ways in which other threads and signals wake the process manager's loop."""
+
+import os
+import signal
+from collections.abc import Callable
+
+
+class Wake:
+    """A descriptor that becomes readable when any thread calls `set`."""
+
+    def __init__(self) -> None:
+        self._descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def set(self) -> None:
+        try:
+            os.eventfd_write(self._descriptor, 1)
+        except OSError:
+            pass  # closed: the loop is over
+
+    def clear(self) -> None:
+        try:
+            os.eventfd_read(self._descriptor)
+        except BlockingIOError:
+            pass
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class Signals:
+    """Signals to a stand-alone process manager, counted until the loop looks. Main thread only.
+
+    A signal that was inherited as ignored (nohup, a shell's background job) stays ignored."""
+
+    WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH)
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._seen: list[signal.Signals] = []
+        self._before = {}
+        for number in self.WATCHED:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._note)
+
+    def _note(self, number: int, _frame: object) -> None:
+        self._seen.append(signal.Signals(number))
+        self._wake()
+
+    def take(self) -> list[signal.Signals]:
+        seen, self._seen = self._seen, []
+        return seen
+
+    def close(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,146 @@
+"""`loadkeeper run` on lists of values, as a user types it."""
+
+import json
+import os
+import subprocess
+
+import pytest
+from support.program import wait_until
+
+
+def lines(content: bytes) -> list[bytes]:
+    return sorted(content.splitlines())
+
+
+def test_values_on_the_command_line(program):
+    done = program.call("run", "echo", ":::", "a", "b c", "d")
+    assert done.returncode == 0, done.stderr
+    assert lines(done.stdout) == [b"a", b"b c", b"d"]
+    assert done.stderr.splitlines()[-1].startswith(b"3 done")
+
+
+def test_values_from_stdin_one_a_line(program):
+    done = program.call("run", "echo", "{}", "{#}", stdin=b"x\ny\n")
+    assert lines(done.stdout) == [b"x 1", b"y 2"]
+
+
+def test_values_from_a_file(program, tmp_path):
+    (tmp_path / "list").write_text("x\ny\n")
+    done = program.call("run", "-a", str(tmp_path / "list"), "echo", "<{}>")
+    assert lines(done.stdout) == [b"<x>", b"<y>"]
+
+
+def test_so_many_workers_that_find_their_own_work(program):
+    done = program.call("run", "--tasks", "5", "--", "echo", "{#}")
+    assert lines(done.stdout) == [b"1", b"2", b"3", b"4", b"5"]
+
+
+def test_a_shell_line_with_values_quoted(program):
+    done = program.call("run", "echo {} | tr a-z A-Z", ":::", "it's $HOME")
+    assert done.stdout == b"IT'S $HOME\n"
+
+
+def test_an_empty_stdin_is_no_task(program):
+    done = program.call("run", "echo")
+    assert done.returncode == 0
+    assert done.stdout == b""
+    assert b"0 tasks" in done.stderr
+
+
+def test_some_failed(program):
+    done = program.call("run", "exit {}", ":::", "0", "3", "0")
+    assert done.returncode == 1
+    assert b"2 done, 1 failed" in done.stderr
+
+
+def test_a_failing_task_is_tried_again(program, tmp_path):
+    script = f"echo x >> {tmp_path}/tries; test $(wc -l < {tmp_path}/tries) -ge 3 && echo {{}}"
+    done = program.call("run", "--retries", "3", script, ":::", "v")
+    assert done.returncode == 0
+    assert done.stdout == b"v\n"
+
+
+def test_a_time_out_ends_the_task_with_all_its_children(program):
+    done = program.call("run", "--timeout", "0.3", "sleep 30 & sleep 30; echo {}", ":::", "v", timeout=20)
+    assert done.returncode == 1
+    assert b"1 failed" in done.stderr
+
+
+def test_output_is_grouped_and_kept_in_full(program):
+    script = "for i in 1 2 3 4 5 6 7 8; do echo {} $i; sleep 0.01; done; head -c 300000 /dev/zero | tr '\\0' {}; echo"
+    done = program.call("run", script, ":::", "a", "b", "c", "d")
+    groups = [b"".join(b"%c %d\n" % (v, i) for i in range(1, 9)) + bytes([v]) * 300000 + b"\n" for v in b"abcd"]
+    assert len(done.stdout) == sum(map(len, groups))
+    for group in groups:
+        assert group in done.stdout
+
+
+def test_output_of_a_worker_that_dies_is_printed(program):
+    done = program.call("run", "echo out {}; echo err {} >&2; kill -9 $$", ":::", "v")
+    assert done.returncode == 1
+    assert done.stdout == b"out v\n"
+    assert b"err v\n" in done.stderr
+
+
+def test_stdin_of_a_worker_is_empty_and_its_signals_are_default(program):
+    done = program.call("run", "cat; grep SigIgn /proc/self/status {}", ":::", "/dev/null")
+    assert b"SigIgn" not in done.stdout  # the only file named is /dev/null
+    done = program.call("run", "grep", "-E", "SigIgn|SigBlk", ":::", "/proc/self/status")
+    assert {line.split()[1] for line in done.stdout.splitlines()} == {b"0000000000000000"}
+
+
+def test_no_descriptor_but_the_three_reaches_a_worker(program):
+    read, write = os.pipe()
+    done = program.call("run", "ls /proc/self/fd", ":::", "", pass_fds=[write])
+    os.close(read)
+    os.close(write)
+    assert [int(fd) for fd in done.stdout.split() if fd.isdigit()] == [0, 1, 2, 3]  # 3 is ls's own directory
+
+
+def test_jobs_is_the_most_at_once(program, tmp_path):
+    script = f"mkdir {tmp_path}/lock && sleep 0.05 && rmdir {tmp_path}/lock"
+    done = program.call("run", "-j", "1", script + " # {}", ":::", *map(str, range(8)))
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_endless_producer_is_streamed(program):
+    run = program.start("run", "-j", "2", "echo", stdin=subprocess.PIPE)
+    run.stdin.write(b"first\n")
+    run.stdin.flush()
+    assert run.stdout.readline() == b"first\n"
+    run.stdin.write(b"second\n")
+    run.stdin.close()
+    run.stdin = None
+    assert run.stdout.readline() == b"second\n"
+    assert run.wait(10) == 0
+
+
+def test_a_reader_that_leaves_ends_the_run(program):
+    run = program.start("run", "-j", "2", "seq 10000; sleep 0.1", ":::", *map(str, range(500)))
+    run.stdout.readline()
+    run.stdout.close()
+    run.stdout = None
+    assert run.wait(20) == 2
+    assert b"stdout cannot be written" in run.stderr.read()
+
+
+def test_json_of_the_reading_verbs_without_any_load_manager(program):
+    assert json.loads(program.call("status", "--json").stdout) == {"node": None, "nodes": [], "runs": []}
+    assert json.loads(program.call("list", "--json").stdout) == []
+
+
+def test_a_run_shows_in_status(program):
+    program.start("run", "--name", "nightly", "sleep", ":::", "30", "30")
+    shown = wait_until(lambda: [r for r in program.status()["runs"] if r["workers"]], 10, "no worker shows")[0]
+    assert shown["name"] == "nightly"
+    assert shown["tasks"]["done"] == 0
+    node = program.status()["node"]
+    assert node["gauges"]["memory"]["value"] > 0
+    assert node["capacity"]["cpus"] > 0
+
+
+@pytest.mark.parametrize("verb", ["status", "list", "explain", "doctor", "run", "pause", "simulate", "demo"])
+def test_every_verb_has_help_with_an_example(program, verb):
+    done = program.call(verb, "--help")
+    assert done.returncode == 0
+    assert b"loadkeeper " + verb.encode() in done.stdout

@@ -106,11 +106,13 @@ class Member:
         for message in messages:
             if isinstance(message, Welcome):
                 self._welcomed(message)
-            elif isinstance(message, Verdict) and message.run == self.hello.run:
-                if self.verdict is None or message.number > self.verdict.number:
-                    self.verdict = message
-                    fresh = True
+            elif isinstance(message, Verdict) and self._newer(message):
+                self.verdict = message
+                fresh = True
         return fresh
+
+    def _newer(self, verdict: Verdict) -> bool:
+        return verdict.run == self.hello.run and (self.verdict is None or verdict.number > self.verdict.number)
 
     def _welcomed(self, welcome: Welcome) -> None:
         manager = Process.open(welcome.pid, welcome.start_time)
@@ -158,6 +160,8 @@ class Member:
             for name, value in self._environment.items()
             if name in KEPT_ENVIRONMENT
             or name.startswith("XDG_")
+            or name.startswith("SLURM_")  # what a batch system granted
+            or name == "_CONDOR_MACHINE_AD"
             or (name.startswith("LOADKEEPER_") and not (name + "_").startswith("LOADKEEPER_WORKER_"))
         }
         own = [sys.executable, "-m", "loadkeeper.load_manager", self._place.directory]

@@ -266,6 +266,24 @@ class PoolVerdict(Struct, frozen=True):
     why: Why | None = None  # why not more
 
 
+class GaugeStatus(Struct, frozen=True):
+    """A gauge as people are shown it, CPU as a share of all CPUs, with the strictest of the lines that count."""
+
+    value: float | None
+    hold: float | None = None
+    pause: float | None = None
+    end: float | None = None
+    state: str = "unknown"  # open | hold | pause | end | unknown
+
+
+class Figures(Struct, frozen=True):
+    """What a run shows of its node. Of its own memory where it has a budget, else of the node's."""
+
+    gauges: dict[str, GaugeStatus]
+    peak_memory: int | None  # bytes: the most that was in use since the run began ...
+    memory: int  # ... of so many
+
+
 class Verdict(Struct, frozen=True, tag="verdict"):
     """The whole wanted state of one run. Numbered; a later one replaces an earlier one."""
 
@@ -281,6 +299,7 @@ class Verdict(Struct, frozen=True, tag="verdict"):
     exits_heard: int = 0  # the last exit number that was taken in
     urgent: bool = False  # an ask at a checkpoint becomes a stop at once
     throttled: dict[int, float] = {}  # by the worker's n: the share of each 200 ms that it may run
+    figures: Figures | None = None
 
 
 class Welcome(Struct, frozen=True, tag="welcome"):

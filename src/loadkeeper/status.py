@@ -2,15 +2,18 @@
 
 from msgspec import Struct
 
-from .model import Lines, RunState, TaskCounts, Why
+from .model import GaugeStatus, Lines, RunState, TaskCounts, Why
 
-
-class GaugeStatus(Struct, frozen=True):
-    value: float | None
-    hold: float | None = None
-    pause: float | None = None
-    end: float | None = None
-    state: str = "unknown"  # open | hold | pause | end | unknown
+__all__ = [
+    "CapacityStatus",
+    "GaugeStatus",
+    "KindStatus",
+    "NodeStatus",
+    "PoolStatus",
+    "RunStatus",
+    "Status",
+    "WorkerStatus",
+]
 
 
 class CapacityStatus(Struct, frozen=True):

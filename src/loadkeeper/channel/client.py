@@ -37,7 +37,7 @@ class Client:
         self._socket.connect(f"ipc://{path}")
 
     def fileno(self) -> int:
-        return self._socket.fd
+        return int(self._socket.fd)
 
     def send(self, message: ToLoadManager) -> bool:
         """False when the queue to a load manager that does not read is full: the next whole state replaces it."""

@@ -26,7 +26,9 @@ def demo(keep: bool) -> int:
     """
     if shutil.which("xz") is None:
         raise UsageError(f"the demo compresses with xz, which is not installed; try: {NEED}")
-    folder = Path(tempfile.mkdtemp(prefix="loadkeeper-demo-", dir="/var/tmp" if os.access("/var/tmp", os.W_OK) else None))
+    folder = Path(
+        tempfile.mkdtemp(prefix="loadkeeper-demo-", dir="/var/tmp" if os.access("/var/tmp", os.W_OK) else None)
+    )
     try:
         return _show(folder)
     finally:

@@ -4,7 +4,8 @@ import os
 import secrets
 import shutil
 import stat
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
@@ -32,13 +33,15 @@ from .options import (
     Off,
 )
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 NO_SOURCE = """run needs tasks; name them in one of three ways:
   loadkeeper run COMMAND {} ::: VALUE...     values on the command line
   ... | loadkeeper run COMMAND {}            values from stdin, a line each (or -a FILE)
   loadkeeper run --tasks N -- COMMAND        N workers that find their own work"""
 
 
-def _option(*names: str, **settings: Any) -> Any:
+def _option(*names: str, **settings: Any) -> Callable[[F], F]:
     """An option that LOADKEEPER_<NAME> sets as well."""
     variable = "LOADKEEPER_" + names[-1].lstrip("-").upper().replace("-", "_")
     return click.option(*names, envvar=variable, **settings)
@@ -76,8 +79,7 @@ def _option(*names: str, **settings: Any) -> Any:
 @_option("--lm-command", metavar="COMMAND", help="Start this load manager instead of ours.")
 @_option("--quiet", is_flag=True, help="No progress and no last line.")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[--] COMMAND [ARG]... [::: VALUE...]")
-@click.pass_context
-def run(context: click.Context, words: tuple[str, ...], tasks: int | None, arg_file: str | None, **options: Any) -> int:
+def run(words: tuple[str, ...], tasks: int | None, arg_file: str | None, **options: Any) -> int:
     """Run COMMAND once for each value (or --tasks times), as many at once as the node's limits allow.
 
     {} stands for the value, {#} for the task's number; without one of them the value is appended. One word with a
@@ -88,7 +90,7 @@ def run(context: click.Context, words: tuple[str, ...], tasks: int | None, arg_f
     find . -name '*.wav' | loadkeeper run flac {}
     loadkeeper run --memory 2G --joblog log -- convert {} {}.png ::: *.svg
     """
-    settings = _settings(context, options)
+    settings = _settings(options)
     command, values = _split(words)
     if not command:
         raise UsageError("run needs a command; for example: loadkeeper run gzip -9 ::: *.log")
@@ -112,7 +114,7 @@ def run(context: click.Context, words: tuple[str, ...], tasks: int | None, arg_f
     return ProcessManager(job).manage().exit_code
 
 
-def _settings(context: click.Context, options: dict[str, Any]) -> RunSettings:
+def _settings(options: dict[str, Any]) -> RunSettings:
     given = {name: value for name, value in options.items() if value is not None}
 
     def amount(name: str, default: Any = None) -> Any:

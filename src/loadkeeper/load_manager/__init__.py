@@ -6,6 +6,7 @@ import os
 import random
 import select
 import time
+from functools import partial
 
 from ..channel.address import Place
 from ..channel.messages import Answer, AskStatus, Rejected, Steer, Steered
@@ -18,6 +19,7 @@ from ..sense.node import NodeReading, NodeSensor
 from ..sense.own import OwnCpu
 from ..sense.workers import WorkerSensor
 from . import answers
+from .figures import figures, measure
 from .runs import Run
 from .seeing import Obedience, Picture, see
 
@@ -209,7 +211,9 @@ class LoadManager:
 
     def _answer(self, runs: list[Run], now: float) -> None:
         assert self._decision is not None
+        assert self._node.last is not None
         for run in runs:
-            verdict = run.answer(self._decision, now)
+            measure(run, self._node.last, self._workers.readings)
+            verdict = run.answer(self._decision, now, partial(figures, run, self._node.last, self._decision))
             if verdict is not None:
                 self._server.send(run.address, verdict)

@@ -1,12 +1,9 @@
 """``python -m loadkeeper.load_manager DIRECTORY``: a load manager in the background, as a process manager starts it."""
 
-import os
 import sys
 
 
 def main() -> None:
-    if os.fork():  # our parent is the process manager: it must not have us as a child
-        os._exit(0)
     from ..channel.address import Place
     from ..channel.server import Taken
     from . import LoadManager

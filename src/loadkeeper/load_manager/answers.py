@@ -1,16 +1,14 @@
 """What the reading and steering verbs get from the load manager."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from ..decide import DEFAULT, Kind, Memory
-from ..model import Decision, Lines, RunState, TaskCounts, Want, Why, WorkerReport, WorkerState
+from ..model import Decision, RunState, TaskCounts, Want, Why, WorkerReport, WorkerState
 from ..record.sentences import sentence
 from ..sense.node import NodeReading
 from ..status import (
     CapacityStatus,
-    GaugeStatus,
     KindStatus,
     NodeStatus,
     PoolStatus,
@@ -18,6 +16,7 @@ from ..status import (
     Status,
     WorkerStatus,
 )
+from .figures import gauges, of_people
 from .runs import Run
 from .seeing import Readings
 
@@ -46,43 +45,9 @@ def status(view: View, runs: list[Run], pid: int, began: float) -> Status:
 def node_status(view: View, pid: int, began: float) -> NodeStatus:
     """The gauges with the strictest lines of any run."""
     node = view.node
-    lines = [_of_people(of_run, node.cpus) for of_run in view.decision.lines.values()]
-    values: dict[str, float | None] = {"memory": node.available, "cpu": _share(node.busy, node.cpus), **node.gauges}
-    gauges = {
-        name: _gauge(name, value, [of_run[name] for of_run in lines if name in of_run])
-        for name, value in values.items()
-    }
+    told = gauges(node, view.decision.lines.values())
     bound = CapacityStatus(node.cpus, node.total, node.capacity.bound_by)
-    return NodeStatus(pid, gauges, bound, iso(began))
-
-
-def _of_people(lines: Mapping[str, Lines], cpus: float) -> dict[str, Lines]:
-    """CPU lines as shares of all CPUs, as the gauge is shown."""
-    return {name: _by(cpus, line) if name in ("cpu", "workers-cpu") else line for name, line in lines.items()}
-
-
-def _by(whole: float, line: Lines) -> Lines:
-    return Lines(*(None if at is None else at / whole for at in (line.hold, line.pause, line.end)))
-
-
-def _share(part: float | None, whole: float) -> float | None:
-    return None if part is None else part / whole
-
-
-def _gauge(name: str, value: float | None, lines: list[Lines]) -> GaugeStatus:
-    strictest = max if name in ("memory", "workers-memory") else min
-
-    def line(which: str) -> float | None:
-        return strictest((v for of_run in lines if (v := getattr(of_run, which)) is not None), default=None)
-
-    hold, pause, end = line("hold"), line("pause"), line("end")
-    if value is None:
-        return GaugeStatus(None, hold, pause, end, "unknown")
-    state = "open"
-    for reached, at in (("hold", hold), ("pause", pause), ("end", end)):
-        if at is not None and (value < at if strictest is max else value >= at):
-            state = reached
-    return GaugeStatus(value, hold, pause, end, state)
+    return NodeStatus(pid, told, bound, iso(began))
 
 
 def _run(run: Run, view: View) -> RunStatus:
@@ -99,7 +64,7 @@ def _run(run: Run, view: View) -> RunStatus:
         name=run.hello.name,
         pid=run.hello.pid,
         node=0,
-        lines=_of_people(view.decision.lines.get(run.id, {}), view.node.cpus),
+        lines=of_people(view.decision.lines.get(run.id, {}), view.node.cpus),
         state=state,
         tasks=report.tasks if report else TaskCounts(),
         pools=_pools(run, view),
@@ -182,16 +147,18 @@ def steer(runs: list[Run], want: Want, names: list[str]) -> tuple[list[str], lis
 
 
 def _steer_one(run: Run, want: Want, name: str) -> str | None:
-    """A run by id or name, a pool as RUN/POOL or by its name, a worker by id or pid."""
-    if name in (run.id, run.hello.name):
+    """A run by id or name (its only pool means the run), a pool as RUN/POOL or by its name, a worker by id or pid."""
+    pools = [pool.name for pool in run.report.pools] if run.report else []
+    whole = [run.pool_id(pools[0])] if len(pools) == 1 else []
+    if name in (run.id, run.hello.name, *whole):
         run.want = want
         if want is Want.RUN:
             run.wants.clear()
         return run.id
-    for pool in run.report.pools if run.report else []:
-        if name in (run.pool_id(pool.name), pool.name):
-            run.wants[run.pool_id(pool.name)] = want
-            return run.pool_id(pool.name)
+    for pool in pools:
+        if name in (run.pool_id(pool), pool):
+            run.wants[run.pool_id(pool)] = want
+            return run.pool_id(pool)
     for worker in run.workers():
         if name in (run.worker_id(worker.n), str(worker.pid)):
             run.wants[run.worker_id(worker.n)] = want

@@ -1,13 +1,16 @@
 """What the load manager holds of each run: who it is, what it said last, what was answered."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from ..linux.process import Process
 from ..model import (
     Decision,
+    Figures,
     Hello,
     Outcome,
-    PoolVerdict,
     Report,
     Verdict,
     Want,
@@ -19,6 +22,8 @@ SILENT = 3.0
 """Seconds without a report after which a process manager is given nothing: it reports once a second."""
 REFRESH = 0.25
 """Seconds after which a verdict is sent again because only the figures in its reasons have changed."""
+GROWN = 1.01
+"""By which the most memory in use must have grown to be news."""
 HEARTBEAT = 1.0
 """Seconds after which it is sent again though nothing has changed."""
 
@@ -39,7 +44,9 @@ class Run:
     wants: dict[str, Want] = field(default_factory=dict)  # of its pools and workers, by name or id
     verdict: Verdict | None = None
     sent_at: float = 0.0
-    peak_of: dict[int, int] = field(default_factory=dict)
+    used: int | None = None  # bytes: by its workers where it has a budget, else on the node
+    memory: int = 0  # ... of so many
+    peak: int | None = None  # the most of them
 
     @property
     def id(self) -> str:
@@ -78,17 +85,18 @@ class Run:
             else:
                 self.wants[name] = want
 
-    def answer(self, decision: Decision, now: float) -> Verdict | None:
+    def answer(self, decision: Decision, now: float, figures: Callable[[], Figures]) -> Verdict | None:
         """The verdict to send now, or None when the last one still says it all."""
         fresh = self._verdict(decision)
         old = self.verdict
         if old is not None:
             same = _wanted(old) == _wanted(fresh)
-            old_enough = now - self.sent_at >= (HEARTBEAT if _same_figures(old, fresh) else REFRESH)
+            grown = old.figures is not None and (self.peak or 0) > GROWN * (old.figures.peak_memory or 0)
+            old_enough = now - self.sent_at >= (HEARTBEAT if _same_figures(old, fresh) and not grown else REFRESH)
             if same and not old_enough and old.exits_heard == self.exits_heard:
                 return None
-        self.verdict, self.sent_at = fresh, now
-        return fresh
+        self.verdict, self.sent_at = replace(fresh, figures=figures()), now
+        return self.verdict
 
     def _verdict(self, decision: Decision) -> Verdict:
         prefix = len(self.id) + 1
@@ -105,6 +113,8 @@ class Run:
             wants={**self.wants, **reached},
             critical=self.id in decision.critical,
             exits_heard=self.exits_heard,
+            urgent=self.id in decision.urgent,
+            throttled={n: share for n in mine if (share := decision.throttled.get(self.worker_id(n))) is not None},
         )
 
 
@@ -122,13 +132,11 @@ def _wanted(verdict: Verdict) -> tuple[object, ...]:
         verdict.want,
         verdict.wants,
         verdict.critical,
+        verdict.urgent,
+        verdict.throttled,
     )
 
 
 def _same_figures(old: Verdict, new: Verdict) -> bool:
     whys = [pool.why for pool in new.pools.values()], list(new.paused.values())
     return whys == ([pool.why for pool in old.pools.values()], list(old.paused.values()))
-
-
-def no_slots(report: Report) -> dict[str, PoolVerdict]:
-    return {pool.name: PoolVerdict(0) for pool in report.pools}

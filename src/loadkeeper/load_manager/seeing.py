@@ -81,7 +81,7 @@ def see(runs: list[Run], picture: Picture, jitter: float) -> Seen:
         cpus=node.cpus,
         available=node.available,
         busy=node.busy,
-        own=_own(node, picture.own),
+        own=picture.own.own if node.busy is None else picture.own.within(node.busy),
         gauges=dict(node.gauges),
         dirty=node.dirty,
         swap_total=node.swap_total,
@@ -93,14 +93,6 @@ def see(runs: list[Run], picture: Picture, jitter: float) -> Seen:
         wants=wants,
         jitter=jitter,
     )
-
-
-def _own(node: NodeReading, own: Own) -> float:
-    """Of the busy cores those that are ours: what is foreign is measured over one window with what is ours, the gauge
-    over a shorter one."""
-    if node.busy is None or own.foreign is None:
-        return own.own
-    return max(0.0, node.busy - own.foreign)
 
 
 def _worker(run: Run, worker: WorkerReport, kinds: Mapping[str, str], picture: Picture) -> WorkerSeen:

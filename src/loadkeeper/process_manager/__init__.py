@@ -2,11 +2,10 @@
 
 `ProcessManager.manage` reads as a table of contents; start there."""
 
-import os
-import select
 import signal
 import time
 from collections import deque
+from collections.abc import Iterable, Mapping
 
 from ..act.reap import Reaper
 from ..act.worker import Exit, Worker
@@ -14,15 +13,17 @@ from ..errors import PlaceError
 from ..linux.process import Process, become_subreaper, own_peak
 from ..linux.spawn import MachineFull, SpawnError
 from ..member import Member
-from ..model import Hello, Outcome, Reason, RunState, Want, Why, WorkerExit, WorkerState
+from ..model import Hello, Outcome, Reason, RunState, TaskCounts, Want, Why, WorkerExit
+from ..record.journal import Verb
 from ..record.report import Summary
 from ..sources.base import Task
-from .acting import Act, Actor
-from .fate import judge
+from .acting import Act, Actor, over_time
+from .crew import Crew
+from .fate import Judge
 from .halting import Halting
 from .job import Job
 from .records import Records
-from .reports import Counts, report
+from .reports import Counts, Reports
 from .starting import Starter
 from .telling import Teller
 from .wake import Signals
@@ -34,7 +35,7 @@ ROUTINE = 0.05
 REPORT = 1.0
 """Seconds between two reports when nothing happened."""
 TICK = 0.05
-"""Seconds between two looks at workers for which something is due: time-outs, ends, pauses to hold up."""
+"""Seconds between two looks at what no event tells: time-outs, adopted children, workers without a pidfd."""
 HELD_START = 0.1
 """Seconds until a start that the kernel refused (no process, no memory) is tried again."""
 LOST = 20.0
@@ -44,33 +45,40 @@ SUSPEND = 2.0
 
 
 class ProcessManager:
-    """Does a job's tasks with as many workers as the load manager allows.
-
-    Raises PlaceError when the runtime or state directory cannot be used or no load manager comes up."""
+    """Does a job's tasks with as many workers as the load manager allows."""
 
     def __init__(self, job: Job) -> None:
+        """Raises UsageError and PlaceError when the job log, the runtime or the state directory cannot be used."""
         self.job = job
-        self._workers: dict[int, Worker] = {}
-        self._by_descriptor: dict[int, Worker] = {}
-        self._gone: list[Worker] = []
+        self._began = self._turned = self._ticked = self._reported = self._report_at = time.monotonic()
+        self._start_at = 0.0
+        self._next_n = 1
+        self._exit_number = 0
         self._again: deque[Task] = deque()  # tasks that failed or were given back, and come before new ones
         self._counts = Counts()
-        self._exits: list[WorkerExit] = []  # until the load manager has confirmed them
-        self._exit_number = self._report_number = 0
-        self._next_n = 1
-        self._began = self._turned = self._ticked = self._reported = time.monotonic()
-        self._report_at = self._began
-        self._start_at = 0.0
-        self._waited = 0.0
-        self._last_wants: dict[str, Want] = {}
+        self._reports = Reports(job)
+        self._halting = Halting()
+        self._judge = Judge(job.settings.tries)
+        self._reaper = Reaper(job.run)
+        self._crew = Crew()
+        self._actor = Actor(self._crew.workers, job.settings.grace)
+        job.make_state_dir()
+        self._records = Records(job)
+        self._teller = Teller(job)
+        self._starter = Starter(job)
+        self._starter.printer.before, self._starter.printer.after = self._teller.writer.hide, self._teller.writer.show
+        self._member = Member(self._hello(), job.environment, job.settings.lm_command)
+        self._losses = 0
+        self._fault = ""
 
     def manage(self) -> Summary:
-        """Work until every task has met its fate, or somebody stops the run; what happened comes back."""
+        """Work until every task has met its fate, or somebody stops the run; what happened comes back.
+
+        Raises PlaceError when no load manager comes up."""
         self._open()
         try:
             while not self._over():
                 self._wait()
-                self._reap()
                 self._heed()
                 self._obey()
                 self._start()
@@ -83,125 +91,100 @@ class ProcessManager:
     # ----------------------------------------------------------------------------------------------- open and close
 
     def _open(self) -> None:
-        job = self.job
-        job.make_state_dir()
-        self._member = Member(self._hello(), job.environment, job.settings.lm_command)
-        self._member.connect()
-        self._signals = Signals(job.wake.set) if job.standalone else None
-        if job.standalone:
+        self._signals = Signals(self.job.wake.set) if self.job.standalone else None
+        if self.job.standalone:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             become_subreaper()
-        self._halting = Halting()
-        self._starter = Starter(job)
-        self._reaper = Reaper(job.run)
-        self._actor = Actor(job)
-        self._records = Records(job)
-        self._teller = Teller(job, self._starter.printer)
-        self._epoll = select.epoll()
-        self._epoll.register(job.wake.fileno(), select.EPOLLIN)
-        self._epoll.register(self._member.fileno(), select.EPOLLIN)
+        self._member.connect()
+        self._crew.listen(self.job.wake.fileno())
+        self._crew.listen(self._member.fileno())
 
     def _hello(self) -> Hello:
-        me = Process.myself()
-        settings = self.job.settings
+        job, me = self.job, Process.myself()
         return Hello(
-            run=self.job.run,
-            name=self.job.name,
+            run=job.run,
+            name=job.name,
             pid=me.pid,
             start_time=me.start_time,
-            limits=settings.limits,
-            grace=settings.grace,
-            command=self.job.template.shown,
-            state_dir=self.job.state_dir,
+            limits=job.settings.limits,
+            grace=job.settings.grace,
+            command=job.template.shown,
+            state_dir=job.state_dir,
             began=time.time(),
         )
 
     def _close(self) -> Summary:
-        now = time.monotonic()
-        for worker in self._workers.values():  # only after a fault of our own: nobody may be left behind
-            worker.end(now, Why(Reason.HALT), 0.0, kill=True)
+        """Nobody is left behind, after a fault of our own neither; what was written is printed and on disk."""
+        self._actor.end(dict.fromkeys(self._crew.workers.values(), Why(Reason.HALT)), time.monotonic(), kill=True)
         self._reaper.end_leftovers()
         self._member.leave()
+        left = self._left()
         self.job.source.close()
         self._starter.close()
-        summary = self._summary()
-        self._records.close()
+        summary = self._teller.summary(self._counts, self._halting, left)
+        if fault := self._records.close():
+            self._teller.say(fault)
         self._teller.close(summary)
         if self._signals is not None:
             self._signals.close()
-        self._epoll.close()
+        self._crew.close()
         return summary
 
-    def _over(self) -> bool:
-        if self._workers:
-            return False
-        if self._halting.why is not None or self._halting.drain:
-            return True
-        return not self._again and self.job.source.exhausted()
+    def _left(self) -> int | None:
+        """Tasks that are not done; None: nobody knows how many."""
+        waiting = self.job.source.waiting()
+        return None if waiting is None else waiting + len(self._again) + len(self._crew)
 
-    # --------------------------------------------------------------------------------------------------------- wait
+    def _over(self) -> bool:
+        if self._crew:
+            return False
+        return self._halting.over or (not self._again and self.job.source.exhausted())
+
+    # --------------------------------------------------------------------------------------------- wait, and reap
 
     def _wait(self) -> None:
-        self._waited = self._due(time.monotonic())
-        for descriptor, _ in self._epoll.poll(self._waited):
-            if descriptor == self.job.wake.fileno():
-                self.job.wake.clear()
-            elif (worker := self._by_descriptor.get(descriptor)) is not None:
-                self._gone.append(worker)
+        """Until a worker ends, a message or signal comes, or something is due."""
+        waited = self._due(time.monotonic())
+        ended = self._crew.wait(waited)
+        self.job.wake.clear()
         now = time.monotonic()
-        late = now - self._turned - self._waited
+        late = now - self._turned - waited
         if late > SUSPEND:  # nobody's time runs out by it
-            for worker in self._workers.values():
+            for worker in self._crew.workers.values():
                 worker.forgive(late)
         self._turned = now
+        self._reap(ended)
 
     def _due(self, now: float) -> float:
         """Seconds until something is due though nothing happens."""
-        dues = [self._report_at, self._teller.due(now)]
-        if self._watchful():
+        dues = [self._report_at, self._teller.due(), self._actor.due()]
+        if self._reaper.busy or self._crew.unwatched or (self._crew and self.job.settings.timeout is not None):
             dues.append(self._ticked + TICK)
-        if self._room() > 0:
-            dues.append(max(now, self._start_at) if self._has_task() else now + REPORT)
+        if self._room() > 0 and self._has_task():
+            dues.append(self._start_at)
         if (member := self._member.due(now)) is not None:
             dues.append(now + member)
         return max(0.0, min(dues) - now)
 
-    def _watchful(self) -> bool:
-        """Somebody is not simply running, or may run too long."""
-        if self._reaper.busy or (self._workers and self.job.settings.timeout is not None):
-            return True
-        return self._actor.unsettled
-
-    # --------------------------------------------------------------------------------------------------------- reap
-
-    def _reap(self) -> None:
-        gone, self._gone = self._gone, []
-        for worker in gone:
+    def _reap(self, ended: Iterable[Worker]) -> None:
+        for worker in ended:
             left = worker.exited()
             if left is not None:
                 self._finish(worker, left)
 
     def _finish(self, worker: Worker, left: Exit) -> None:
         now = time.monotonic()
-        self._drop(worker)
-        task: Task = worker.task
-        bury = self._actor.finished(worker)
-        outcome, again = judge(task, left, worker.ended_for, bury=bury, tries=self.job.settings.tries)
-        self._starter.finished(worker.n, shown=not again)
-        self._counts.note(worker, task, outcome, again, now)
-        self._records.finished(worker, task, outcome, again, left, now)
+        task = worker.task
+        assert isinstance(task, Task)
+        by_kernel = self._judge.by_kernel(left)
+        outcome, again = self._judge.judge(task, left, bury=self._actor.finished(worker), by_kernel=by_kernel)
+        received = self._starter.finished(worker, now, shown=not again)
+        self._counts.note(worker, outcome, again, by_kernel, now)
+        self._records.finished(worker, outcome, again, left, received, now)
+        self._reports.exits.append(self._exit(worker, left, outcome, by_kernel, now))
+        self._crew.drop(worker)
         self._settle(task, outcome, again)
-        self._exit_number += 1
-        self._exits.append(self._exit(worker, left, outcome, now))
         self._report_soon(now, routine=outcome is Outcome.DONE)
-
-    def _drop(self, worker: Worker) -> None:
-        del self._workers[worker.n]
-        descriptor = worker.process.fileno()
-        if descriptor is not None:
-            del self._by_descriptor[descriptor]
-            self._epoll.unregister(descriptor)
-        worker.close()
 
     def _settle(self, task: Task, outcome: Outcome, again: bool) -> None:
         """Tell the source what became of its task. What comes again is kept here until there is room."""
@@ -212,7 +195,8 @@ class ProcessManager:
         else:
             self.job.source.bury(task)
 
-    def _exit(self, worker: Worker, left: Exit, outcome: Outcome, now: float) -> WorkerExit:
+    def _exit(self, worker: Worker, left: Exit, outcome: Outcome, by_kernel: bool, now: float) -> WorkerExit:
+        self._exit_number += 1
         return WorkerExit(
             number=self._exit_number,
             n=worker.n,
@@ -224,44 +208,44 @@ class ProcessManager:
             outcome=outcome,
             at=now,
             peak_is_bound=left.peak <= own_peak(),
+            killed_by_kernel=by_kernel,
         )
 
     # --------------------------------------------------------------------------------------------------------- heed
 
     def _heed(self) -> None:
         """Signals, and a stdout that nobody reads any more."""
-        now = time.monotonic()
         for number in self._signals.take() if self._signals is not None else ():
             if number == signal.SIGTSTP:
                 self._suspend()
-            elif number == signal.SIGWINCH:
-                self._teller.resized()
-            elif number != signal.SIGCONT:
+            elif number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 self._halting.signalled(number)
         if self._starter.printer.broken is not None:
             self._halting.output_lost(self._starter.printer.broken)
-        if self._halting.news:
-            self._halt(now)
+        self._halt()
 
-    def _halt(self, now: float) -> None:
-        """End everybody, gently or at once; what they work on is given back."""
-        self._halting.news = False
-        why = self._halting.why
+    def _halt(self) -> None:
+        """End everybody, gently or at once, when that is new; what they work on is given back."""
+        news, why = self._halting.take()
+        if not news:
+            return
+        if self._halting.message:
+            self._teller.say(self._halting.message)
+        now = time.monotonic()
         if why is not None:
-            for worker in self._workers.values():
-                self._actor.end(worker, now, why, kill=self._halting.at_once)
-            self._report_soon(now)
+            ended = dict.fromkeys(self._crew.workers.values(), why)
+            self._actor.end(ended, now, kill=self._halting.at_once)
+            self._acted(Act(Verb.KILL if self._halting.at_once else Verb.END, *one) for one in ended.items())
+        self._report_soon(now)
 
     def _suspend(self) -> None:
         """^Z: the workers stand before we do; after `fg` those go on that nothing else holds."""
-        now = time.monotonic()
-        self._actor.suspend(self._workers.values(), now)
-        self._send_report(now, RunState.PAUSED)
-        self._teller.clear()
+        self._actor.suspend(time.monotonic())
+        self._send_report(time.monotonic(), RunState.PAUSED)
+        self._teller.writer.clear()
         Process.myself().stop()
-        now = time.monotonic()
-        self._turned = now
-        self._actor.resume_all(self._workers.values(), now, self._member.verdict)
+        now = self._turned = time.monotonic()
+        self._actor.resume(self._member.verdict, now)
         self._send_report(now)
 
     # --------------------------------------------------------------------------------------------------------- obey
@@ -270,75 +254,76 @@ class ProcessManager:
         """Make the wanted state true."""
         now = time.monotonic()
         fresh = self._member.turn(now)
-        if not self._member.connected and self._member.losses == 0 and now - self._began > LOST:
-            raise PlaceError(f"no load manager came up within {LOST:.0f} s; see {self._member.log}")
+        self._note_losses(now)
         verdict = self._member.verdict
         if verdict is None or not fresh:
             return
-        self._exits = [gone for gone in self._exits if gone.number > verdict.exits_heard]
+        self._reports.confirmed(verdict.exits_heard)
+        self._reports.wants = verdict.wants
         self._halting.wanted(verdict.want, critical=verdict.critical)
-        if self._halting.news:
-            self._halt(now)
-        changed = self._actor.obey(verdict, self._workers, now)
-        for act in changed:
-            self._records.acted(act, now)
-        if changed:
-            self._report_soon(now)
+        self._halt()
+        self._acted(self._actor.obey(verdict, now))
         self._teller.heard(verdict)
+
+    def _note_losses(self, now: float) -> None:
+        """A load manager that died is replaced; one that never came ends the run."""
+        if self._member.losses > self._losses and self._member.connected:
+            self._losses = self._member.losses
+            self._records.happened(Verb.FOUND, amount=float(self._losses))
+            self._teller.say("the load manager died; another one has taken over")
+        if not self._member.connected and self._member.losses == 0 and now - self._began > LOST:
+            raise PlaceError(f"no load manager came up within {LOST:.0f} s; its log is {self._member.log}")
+
+    def _acted(self, acts: Iterable[Act]) -> None:
+        for act in acts:
+            self._records.acted(act)
+            self._report_soon(time.monotonic())
 
     # -------------------------------------------------------------------------------------------------------- start
 
     def _room(self) -> int:
         """Workers that may be started now."""
         verdict = self._member.verdict
-        if verdict is None or self._halting.why is not None or self._halting.drain or self._actor.suspended:
-            return 0
-        if self._starter.printer.full or self._records.held:
+        if verdict is None or self._halting.over or self._starter.printer.full or self._records.held:
             return 0
         pool = verdict.pools.get(self.job.pool)
-        return pool.slots - len(self._workers) if pool is not None else 0
+        return pool.slots - len(self._crew) if pool is not None else 0
 
     def _has_task(self) -> bool:
-        return bool(self._again) or self.job.source.waiting() != 0
+        return bool(self._again) or self.job.source.ready()
 
     def _start(self) -> None:
-        now = time.monotonic()
-        if now < self._start_at:
+        if time.monotonic() < self._start_at:
             return
         for _ in range(min(BATCH, self._room())):
             task = self._again.popleft() if self._again else self.job.source.take()
-            if task is None:
-                return
-            if not self._launch(task):
+            if task is None or not self._launch(task):
                 return
 
     def _launch(self, task: Task) -> bool:
         """Start a worker for the task; False when the machine refuses for the moment."""
         n, self._next_n = self._next_n, self._next_n + 1
-        now = time.monotonic()
+        task.attempts += 1
         try:
-            worker = self._starter.start(n, task)
+            self._crew.add(self._starter.start(n, task))
         except MachineFull as error:
+            task.attempts -= 1
             self._again.appendleft(task)
-            self._start_at = now + HELD_START
-            self._teller.said(str(error))
+            self._start_at = time.monotonic() + HELD_START
+            self._fault = str(error)
             return False
         except SpawnError as error:
-            self._refused(task, str(error), now)
+            self._refused(task, str(error))
             return True
-        self._workers[n] = worker
-        descriptor = worker.process.fileno()
-        if descriptor is not None:
-            self._by_descriptor[descriptor] = worker
-            self._epoll.register(descriptor, select.EPOLLIN)
-        self._report_soon(now, routine=True)
+        self._fault = ""
+        self._report_soon(time.monotonic(), routine=True)
         return True
 
-    def _refused(self, task: Task, why: str, now: float) -> None:
+    def _refused(self, task: Task, why: str) -> None:
         """The task's own command cannot be executed: it failed, as a shell would have said, with 127."""
         self._counts.failed += 1
-        self._records.refused(task, why, now)
-        self._teller.said(why)
+        self._records.refused(task)
+        self._teller.say(why)
         self.job.source.bury(task)
 
     # ----------------------------------------------------------------------------------------------- tick and tell
@@ -346,52 +331,40 @@ class ProcessManager:
     def _tick(self) -> None:
         """What is due by time alone: time-outs, the next step of an end, a pause to hold up, adopted children."""
         now = time.monotonic()
+        self._acted(self._actor.tick(now))
         if now < self._ticked + TICK:
             return
         self._ticked = now
-        timeout = self.job.settings.timeout
-        for worker in list(self._workers.values()):
-            if timeout is not None and worker.active(now) > timeout and worker.state is not WorkerState.ENDING:
-                why = Why(Reason.TIMEOUT, reading=worker.active(now), line=timeout)
-                self._actor.end(worker, now, why)
-                self._records.acted(Act(worker, "end", why), now)
-            if worker.state is not WorkerState.RUNNING:
-                self._actor.look_after(worker, now)
-            if worker.process.fileno() is None:
-                self._gone.append(worker)  # no pidfd here: look at it at each tick
-        self._reaper.turn(now, {worker.n for worker in self._workers.values()})
+        late: Mapping[Worker, Why] = over_time(self._crew.workers.values(), self.job.settings.timeout, now)
+        self._actor.end(late, now)
+        self._acted(Act(Verb.END, *one) for one in late.items())
+        self._reaper.turn(now, self._crew.workers.keys())
+
+    def _tell(self) -> None:
+        """The load manager, and people."""
+        now = time.monotonic()
+        if now >= self._report_at:
+            self._send_report(now)
+        if now >= self._teller.due():
+            fault = self._records.fault or self._fault
+            self._teller.show(now, self._tasks(), self._crew.workers.values(), self._member.verdict, fault)
+
+    def _tasks(self) -> TaskCounts:
+        waiting = self.job.source.waiting()
+        return self._counts.tasks(None if waiting is None else waiting + len(self._again), len(self._crew))
 
     def _report_soon(self, now: float, *, routine: bool = False) -> None:
         self._report_at = min(self._report_at, max(now, self._reported + ROUTINE) if routine else now)
 
     def _send_report(self, now: float, state: RunState | None = None) -> None:
-        self._report_number += 1
         verdict = self._member.verdict
-        message = report(
-            self.job,
-            self._report_number,
-            self._workers.values(),
-            self._exits,
-            self._counts,
-            state or (RunState.DRAINING if self._halting.over else RunState.RUNNING),
-            verdict.number if verdict else 0,
-            self._wants(),
-            len(self._again),
-            now,
-        )
-        self._member.report(message)
+        number = verdict.number if verdict else 0
+        workers = self._crew.workers.values()
+        self._member.report(self._reports.make(workers, self._tasks(), state or self._state(), number, now))
         self._reported, self._report_at = now, now + REPORT
 
-    def _wants(self) -> dict[str, Want]:
-        if self._member.verdict is not None:
-            self._last_wants = self._member.verdict.wants
-        return self._last_wants
-
-    def _tell(self) -> None:
-        now = time.monotonic()
-        if now >= self._report_at:
-            self._send_report(now)
-        self._teller.show(now, self._counts, self._workers.values(), self.job.source.waiting(), len(self._again))
-
-    def _summary(self) -> Summary:
-        return self._teller.summary(self._counts, self._halting, time.monotonic() - self._began)
+    def _state(self) -> RunState:
+        if self._halting.over:
+            return RunState.CRITICAL if self._halting.critical else RunState.DRAINING
+        verdict = self._member.verdict
+        return RunState.PAUSED if verdict is not None and verdict.want is Want.PAUSE else RunState.RUNNING

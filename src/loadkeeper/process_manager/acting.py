@@ -1,91 +1,79 @@
 """Making a verdict true: who pauses, who goes on, who ends."""
 
+import math
 import time
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from ..act.end import end_all, tick_all
+from ..act.pause import Found, assert_all, pause_all, resume_all
+from ..act.throttle import Throttle
 from ..act.worker import Worker
 from ..model import Ending, Reason, Verdict, Why, WorkerState
+from ..record.journal import Verb
 from ..sense.node import NodeSensor
-from .job import Job
 
 FOR_MEMORY = frozenset({Reason.MEMORY_END, Reason.MEMORY_AHEAD})
 """Ends that are looked at once more right before the signal."""
+TICK = 0.05
+"""Seconds between two looks at workers for which something is due: pauses to hold up, steps of an end."""
+LIVE = (WorkerState.STARTING, WorkerState.RUNNING)
+STANDING = Why(Reason.SUSPENDED)
 
 
 class Act(NamedTuple):
-    """One thing done to a worker, for the journal."""
+    """One thing done to a worker."""
 
+    verb: Verb
     worker: Worker
-    verb: str  # pause, continue, end, kill
     why: Why | None
 
 
 class Actor:
-    """Acts on workers for one process manager, and remembers what is not settled yet."""
+    """Acts on the workers of one run, by ``n``, and remembers what is not settled yet."""
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
+    def __init__(self, workers: Mapping[int, Worker], grace: float) -> None:
+        self._workers = workers
+        self._grace = grace
         self._node: NodeSensor | None = None
         self._bury: set[int] = set()
-        self._unsettled: set[int] = set()  # workers that pause or end
-        self.suspended = False
-        self.last: dict[int, Why] = {}  # why each paused worker stands, as last heard
+        self._unsettled: set[Worker] = set()  # that pause or end
+        self._throttle = Throttle()
+        self._ticked = 0.0
+        self.suspended = False  # by ^Z
 
-    @property
-    def unsettled(self) -> bool:
-        """Somebody is paused or ending, so somebody must be looked after."""
-        return bool(self._unsettled)
-
-    def obey(self, verdict: Verdict, workers: Mapping[int, Worker], now: float) -> list[Act]:
+    def obey(self, verdict: Verdict, now: float) -> list[Act]:
         """Make the wanted state true; what was done comes back. Ends come first: they are what is urgent."""
-        done: list[Act] = []
+        done = self._end_wanted(verdict, now)
+        done += self._pause_wanted(verdict, now)
+        if not self.suspended:
+            done += self._continue_others(verdict, now)
+        shares = verdict.throttled.items()
+        self._throttle.set({self._workers[n]: share for n, share in shares if n in self._workers})
+        return done
+
+    def _end_wanted(self, verdict: Verdict, now: float) -> list[Act]:
+        ask: dict[Worker, Why] = {}
+        kill: dict[Worker, Why] = {}
         for n, ending in verdict.ending.items():
-            worker = workers.get(n)
-            if worker is not None and (act := self._end(worker, ending, verdict, now)) is not None:
-                done.append(act)
-        for n, why in verdict.paused.items():
-            worker = workers.get(n)
-            if worker is None:
+            worker = self._workers.get(n)
+            if worker is None or worker.killed or not self._due(worker, ending):
                 continue
-            self.last[n] = why
-            if worker.state in (WorkerState.RUNNING, WorkerState.STARTING):
-                worker.pause(now, why)
-                self._unsettled.add(n)
-                done.append(Act(worker, "pause", why))
-        done += self._continue(verdict, workers, now)
-        return done
+            if ending.bury:
+                self._bury.add(n)
+            (kill if ending.kill else ask)[worker] = ending.why
+        self.end(kill, now, kill=True)
+        self.end(ask, now)
+        return [Act(Verb.KILL, *one) for one in kill.items()] + [Act(Verb.END, *one) for one in ask.items()]
 
-    def _continue(self, verdict: Verdict, workers: Mapping[int, Worker], now: float) -> list[Act]:
-        """Whoever stands and is not in the paused set goes on, unless its end was dropped."""
-        done: list[Act] = []
-        for n in list(self.last):
-            if n in verdict.paused or n in verdict.ending or self.suspended:
-                continue
-            why = self.last.pop(n)
-            worker = workers.get(n)
-            if worker is not None and worker.state is WorkerState.PAUSED:
-                worker.resume(now)
-                self._unsettled.discard(n)
-                done.append(Act(worker, "continue", why))
-        return done
-
-    def _end(self, worker: Worker, ending: Ending, verdict: Verdict, now: float) -> Act | None:
-        if ending.bury:
-            self._bury.add(worker.n)
+    def _due(self, worker: Worker, ending: Ending) -> bool:
+        """Whether there is something to do about this end: it is looked at once more before its signal."""
         if worker.state is WorkerState.ENDING:
-            if ending.kill and not worker.killed:
-                self.end(worker, now, ending.why, kill=True)
-                return Act(worker, "kill", ending.why)
-            return None
-        if ending.why.reason in FOR_MEMORY and self._recovered(ending.why):
-            return None
-        self.end(worker, now, ending.why, kill=ending.kill)
-        return Act(worker, "end", ending.why)
+            return ending.kill
+        return ending.why.reason not in FOR_MEMORY or not self._recovered(ending.why)
 
     def _recovered(self, why: Why) -> bool:
-        """What is available now, right before an act that cannot be undone: is it more than the decision saw, and
-        enough?"""
+        """What is available now, right before an act that cannot be undone: so much that the end is not wanted?"""
         if why.recovered is None:
             return False
         if self._node is None:
@@ -93,48 +81,80 @@ class Actor:
         available = self._node.read(time.monotonic()).available
         return available is not None and available > why.recovered
 
-    def end(self, worker: Worker, now: float, why: Why, *, kill: bool = False) -> None:
-        """Ask it to end, or end it at once."""
-        worker.end(now, why, self._job.settings.grace, kill=kill)
-        self.last.pop(worker.n, None)
-        self._unsettled.add(worker.n)
+    def _pause_wanted(self, verdict: Verdict, now: float) -> list[Act]:
+        wanted = {worker: why for n, why in verdict.paused.items() if (worker := self._workers.get(n)) is not None}
+        new = {worker: why for worker, why in wanted.items() if worker.state in LIVE}
+        pause_all(wanted, now)
+        self._unsettled.update(new)
+        return [Act(Verb.PAUSE, *one) for one in new.items()]
 
-    def look_after(self, worker: Worker, now: float) -> None:
-        """Hold up a pause that somebody undid; take the next step of an end."""
-        if worker.state is WorkerState.PAUSED:
-            worker.assert_wanted(now)
-        else:
-            worker.tick(now)
+    def _continue_others(self, verdict: Verdict, now: float) -> list[Act]:
+        """Whoever stands and is not to stand goes on, unless it is about to end."""
+        others = [
+            worker
+            for worker in self._unsettled
+            if worker.state is WorkerState.PAUSED and worker.n not in verdict.paused and worker.n not in verdict.ending
+        ]
+        done = [Act(Verb.CONTINUE, worker, worker.paused_why) for worker in others]
+        resume_all(others, now)
+        self._unsettled.difference_update(others)
+        return done
+
+    def end(self, wanted: Mapping[Worker, Why], now: float, *, kill: bool = False) -> None:
+        """Ask these to end, or end them at once."""
+        if wanted:
+            end_all(wanted, now, self._grace, kill=kill)
+            self._unsettled.update(wanted)
+
+    def due(self) -> float:
+        """When `tick` wants to be called."""
+        tick = self._ticked + TICK if self._unsettled else math.inf
+        return min(tick, self._throttle.due(time.monotonic()))
+
+    def tick(self, now: float) -> list[Act]:
+        """Hold up pauses that somebody undid, take the next steps of ends; whom that concerned comes back."""
+        self._throttle.turn(now)
+        if not self._unsettled or now < self._ticked + TICK:
+            return []
+        self._ticked = now
+        tick_all([worker for worker in self._unsettled if worker.state is WorkerState.ENDING], now)
+        found = assert_all([worker for worker in self._unsettled if worker.state is WorkerState.PAUSED], now)
+        undone = [worker for worker, what in found.items() if what is Found.CONTINUED]
+        return [Act(Verb.PAUSE, worker, worker.paused_why) for worker in undone]
 
     def finished(self, worker: Worker) -> bool:
         """Forget a worker that is gone; True when its task must be buried."""
-        self._unsettled.discard(worker.n)
-        self.last.pop(worker.n, None)
+        self._unsettled.discard(worker)
+        self._throttle.forget(worker)
         bury = worker.n in self._bury
         self._bury.discard(worker.n)
         return bury
 
     # ------------------------------------------------------------------------------------------------------ suspend
 
-    def suspend(self, workers: Iterable[Worker], now: float) -> None:
+    def suspend(self, now: float) -> None:
         """Everybody stands, whatever the verdict says."""
         self.suspended = True
-        why = Why(Reason.SUSPENDED)
-        for worker in workers:
-            if worker.state in (WorkerState.RUNNING, WorkerState.STARTING):
-                worker.pause(now, why)
-                self.last[worker.n] = why
-                self._unsettled.add(worker.n)
+        live = {worker: STANDING for worker in self._workers.values() if worker.state in LIVE}
+        pause_all(live, now)
+        self._unsettled.update(live)
 
-    def resume_all(self, workers: Iterable[Worker], now: float, verdict: Verdict | None) -> None:
-        """Whoever was stopped by `suspend` alone goes on."""
+    def resume(self, verdict: Verdict | None, now: float) -> None:
+        """Whoever stood for `suspend` alone goes on; without a verdict (no load manager) nobody knows better."""
         self.suspended = False
-        for worker in workers:
-            if worker.state is not WorkerState.PAUSED or self.last.get(worker.n) != Why(Reason.SUSPENDED):
-                continue
-            if verdict is not None and worker.n in verdict.paused:
-                self.last[worker.n] = verdict.paused[worker.n]
-                continue
-            worker.resume(now)
-            self.last.pop(worker.n, None)
-            self._unsettled.discard(worker.n)
+        wanted = verdict.paused if verdict is not None else {}
+        paused = [worker for worker in self._unsettled if worker.state is WorkerState.PAUSED]
+        on = [worker for worker in paused if worker.paused_why == STANDING and worker.n not in wanted]
+        resume_all(on, now)
+        self._unsettled.difference_update(on)
+
+
+def over_time(workers: Iterable[Worker], timeout: float | None, now: float) -> dict[Worker, Why]:
+    """Who has run longer than it may."""
+    if timeout is None:
+        return {}
+    return {
+        worker: Why(Reason.TIMEOUT, reading=worker.active(now), line=timeout)
+        for worker in workers
+        if worker.state is not WorkerState.ENDING and worker.active(now) > timeout
+    }

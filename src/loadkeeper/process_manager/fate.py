@@ -1,6 +1,10 @@
 """What becomes of a task when its worker is gone."""
 
-from ..model import Outcome, Reason, Why
+from typing import NamedTuple
+
+from ..act.worker import Exit
+from ..linux.proc import oom_kills
+from ..model import Outcome, Reason
 from ..sources.base import Task
 
 OURS = frozenset(Reason) - {Reason.TIMEOUT, Reason.NEVER_FITS}
@@ -8,26 +12,54 @@ OURS = frozenset(Reason) - {Reason.TIMEOUT, Reason.NEVER_FITS}
 REGROWTH = 1.5
 """A task that was ended for memory is expected to need so many times what it held then."""
 KERNEL_KILLS = 3
-"""Kills by the kernel's own memory killer after which they count as the task's failures."""
+"""Kills by the kernel's memory killer after which they count as the task's failures."""
 
 
-def judge(
-    task: Task, *, code: int, signal: int, ended: Why | None, bury: bool, by_kernel: bool, tries: int
-) -> tuple[Outcome, bool]:
-    """(how the attempt ended, whether the task is tried again), with the task's own counters brought up to date.
+class Judgement(NamedTuple):
+    outcome: Outcome
+    again: bool  # the task is tried again
 
-    ``code`` and ``signal`` are the leader's; ``ended`` is why we ended it, None if we did not."""
-    if bury:
-        return Outcome.BURIED, False
-    if ended is not None and ended.reason in OURS:
+
+class Judge:
+    """Judges the attempts of one run, and keeps each task's own counters."""
+
+    def __init__(self, tries: int) -> None:
+        self._tries = tries
+        self._kills = oom_kills()
+        self._unclaimed = 0
+
+    def by_kernel(self, left: Exit) -> bool:
+        """Whether the kernel's memory killer did it: SIGKILL that none of us sent, and the kernel's own count of such
+        kills (the machine's, proc_vmstat ``oom_kill``) has grown by one that nobody has claimed yet."""
+        if not left.unasked_kill:
+            return False
+        before, self._kills = self._kills, oom_kills()
+        if self._kills is None or before is None:
+            return False
+        self._unclaimed += self._kills - before
+        if not self._unclaimed:
+            return False
+        self._unclaimed -= 1
+        return True
+
+    def judge(self, task: Task, left: Exit, *, bury: bool, by_kernel: bool) -> Judgement:
+        """``bury``: it can never fit here."""
+        if bury:
+            return Judgement(Outcome.BURIED, False)
+        ended = left.ended_for
+        if ended is not None and ended.reason in OURS:
+            if ended.held:
+                task.floor = max(task.floor, int(REGROWTH * ended.held))
+            return self._given_back(task)
+        if by_kernel and task.kernel_kills < KERNEL_KILLS:
+            task.kernel_kills += 1
+            task.floor = max(task.floor, int(REGROWTH * left.peak))
+            return self._given_back(task)
+        if ended is None and left.code == 0 and left.signal == 0:
+            return Judgement(Outcome.DONE, False)
+        task.failures += 1
+        return Judgement(Outcome.FAILED, task.failures < self._tries)
+
+    def _given_back(self, task: Task) -> Judgement:
         task.returns += 1
-        if ended.held:
-            task.floor = max(task.floor, int(REGROWTH * ended.held))
-        return Outcome.GIVEN_BACK, True
-    if by_kernel and task.returns < KERNEL_KILLS:
-        task.returns += 1
-        return Outcome.GIVEN_BACK, True
-    if ended is None and code == 0 and signal == 0:
-        return Outcome.DONE, False
-    task.failures += 1
-    return Outcome.FAILED, task.failures < tries
+        return Judgement(Outcome.GIVEN_BACK, True)

@@ -1,8 +1,10 @@
 """What a process manager is given: the work, and how it is to be done."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..errors import PlaceError
 from ..settings import RunSettings
 from ..sources.base import Source
 from ..sources.template import Template
@@ -36,3 +38,13 @@ class Job:
     def pool(self) -> str:
         """A run of one command has one pool."""
         return "main"
+
+    def make_state_dir(self) -> None:
+        """The run's own directory, ours alone. Raises PlaceError."""
+        try:
+            os.makedirs(self.state_dir, 0o700, exist_ok=True)
+        except OSError as error:
+            raise PlaceError(
+                f"the state directory {self.state_dir} cannot be made: {error.strerror}; "
+                "set XDG_STATE_HOME to a directory that you may write to"
+            ) from None

@@ -1,10 +1,10 @@
-"""What the load manager is told: the run's whole state."""
+"""What has happened to the tasks so far, and what the load manager is told: the run's whole state."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from ..act.worker import Worker
-from ..model import PoolReport, Report, RunState, TaskCounts, Want, WorkerExit, WorkerReport
+from ..model import Outcome, PoolReport, Report, RunState, TaskCounts, Want, WorkerExit, WorkerReport
 from ..sources.base import Task
 from .job import Job
 
@@ -14,40 +14,60 @@ SHOWN = 60
 
 @dataclass
 class Counts:
-    """What has happened to tasks so far."""
+    """Tasks are counted once each, but for ``given_back``: attempts that we ended."""
 
     done: int = 0
     failed: int = 0
-    given_back: int = 0  # attempts that we ended
+    given_back: int = 0
     buried: int = 0
     pauses: int = 0
     paused_for: float = 0.0
     kernel_kills: int = 0
-    returned: set[int] = field(default_factory=set)  # numbers of tasks that were given back and are not done yet
     returned_done: int = 0
 
+    def note(self, worker: Worker, outcome: Outcome, again: bool, by_kernel: bool, now: float) -> None:
+        """An attempt is over."""
+        task = worker.task
+        assert isinstance(task, Task)
+        self.pauses += worker.pauses
+        self.paused_for += worker.paused_in_all(now)
+        self.kernel_kills += by_kernel
+        self.given_back += outcome is Outcome.GIVEN_BACK
+        if again:
+            return
+        self.done += outcome is Outcome.DONE
+        self.failed += outcome is Outcome.FAILED
+        self.buried += outcome is Outcome.BURIED
+        self.returned_done += outcome is Outcome.DONE and task.returns > 0
 
-def report(
-    job: Job,
-    number: int,
-    workers: Iterable[Worker],
-    exits: list[WorkerExit],
-    counts: Counts,
-    state: RunState,
-    confirmed: int,
-    wants: dict[str, Want],
-    retrying: int,
-    now: float,
-) -> Report:
-    """The message for this moment."""
-    settings = job.settings
-    waiting = job.source.waiting()
-    if waiting is not None:
-        waiting += retrying
-    live = [_worker(worker, settings.limits.max_pause, now) for worker in workers]
-    pool = PoolReport(job.pool, job.kind, waiting, settings.priority, settings.jobs, settings.pause)
-    tasks = TaskCounts(waiting, len(live), counts.done, counts.failed, counts.given_back, counts.buried)
-    return Report(job.run, number, [pool], live, exits, tasks, state, confirmed, wants)
+    def tasks(self, waiting: int | None, live: int) -> TaskCounts:
+        return TaskCounts(waiting, live, self.done, self.failed, self.given_back, self.buried)
+
+
+@dataclass
+class Reports:
+    """Makes the messages of one run, numbered. Exits are told again until the load manager has confirmed them."""
+
+    job: Job
+    number: int = 0
+    exits: list[WorkerExit] = field(default_factory=list)
+    wants: dict[str, Want] = field(default_factory=dict)
+
+    def confirmed(self, number: int) -> None:
+        """Exits up to this one were heard."""
+        self.exits = [gone for gone in self.exits if gone.number > number]
+
+    def make(self, workers: Collection[Worker], tasks: TaskCounts, state: RunState, heard: int, now: float) -> Report:
+        """``heard``: the last verdict that was made true."""
+        self.number += 1
+        settings = self.job.settings
+        pool = PoolReport(self.job.pool, self.job.kind, tasks.waiting, settings.priority, settings.jobs, settings.pause)
+        live = self._live(workers, now)
+        return Report(self.job.run, self.number, [pool], live, self.exits, tasks, state, heard, self.wants)
+
+    def _live(self, workers: Iterable[Worker], now: float) -> list[WorkerReport]:
+        patience = self.job.settings.limits.max_pause
+        return [_worker(worker, patience, now) for worker in workers]
 
 
 def _worker(worker: Worker, patience: float, now: float) -> WorkerReport:

@@ -102,7 +102,7 @@ class Kin:
         for worker, sought in workers.items():
             known = {*sought.known, *named.get(worker, ()), *self._in_leaf(table, sought.leaf)}
             found[worker] = table.members(*sought.leader, known)
-        return found
+        return _counted_once(found, workers)
 
     def _ask_adopted(self, table: Table, workers: Mapping[str, Sought]) -> None:
         leaders = {sought.leader[0] for sought in workers.values()}
@@ -127,3 +127,14 @@ class Kin:
 
     def close(self) -> None:
         self._everybody.forget()
+
+
+def _counted_once(found: dict[str, list[Stat]], workers: Mapping[str, Sought]) -> dict[str, list[Stat]]:
+    """A worker that runs workers of its own (a nested run) is not charged with what they hold."""
+    leads = {sought.leader: worker for worker, sought in workers.items()}
+    told = {}
+    for worker, stats in found.items():
+        inner = {leads.get((stat.pid, stat.start_time), worker) for stat in stats} - {worker}
+        theirs = {(stat.pid, stat.start_time) for other in inner for stat in found[other]}
+        told[worker] = [stat for stat in stats if (stat.pid, stat.start_time) not in theirs] if inner else stats
+    return told

@@ -15,6 +15,8 @@ def reading(name: str, value: float | None) -> str:
         return "unknown"
     if name == "memory":
         return f"{format_size(value)} available"
+    if name == "workers-memory":
+        return f"{format_size(value)} left"
     return f"{format_share(value)} busy" if name == "cpu" else amount(name, value)
 
 

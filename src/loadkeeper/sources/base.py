@@ -10,8 +10,10 @@ class Task:
 
     number: int  # from 1, in the order in which the source handed them out: `{#}`
     value: bytes = b""
-    failures: int = 0  # attempts that failed by the task's own fault
-    returns: int = 0  # attempts that we ended: never counted as its failure
+    attempts: int = 0  # that were started
+    failures: int = 0  # ... of these failed by the task's own fault
+    returns: int = 0  # ... were ended by us or by the kernel for memory: never counted as its failure
+    kernel_kills: int = 0  # ... by the kernel
     floor: int = 0  # bytes: 1.5 x what it held when it was last ended
 
 
@@ -29,6 +31,10 @@ class Source(ABC):
     @abstractmethod
     def take(self) -> Task | None:
         """The next task, or ``None`` when there is none at the moment."""
+
+    @abstractmethod
+    def ready(self) -> bool:
+        """Whether `take` would return a task now."""
 
     @abstractmethod
     def exhausted(self) -> bool:

@@ -37,6 +37,9 @@ class Values(Source):
         self._taken += 1
         return Task(self._taken, self._values[self._taken - 1])
 
+    def ready(self) -> bool:
+        return self.waiting() > 0
+
     def exhausted(self) -> bool:
         return self.waiting() == 0
 
@@ -86,6 +89,9 @@ class Stream(Source):
                 self._room.notify()
         self._taken += 1
         return Task(self._taken, value)
+
+    def ready(self) -> bool:
+        return bool(self._ready or self._returned)
 
     def exhausted(self) -> bool:
         return self._ended and not self._ready and not self._returned

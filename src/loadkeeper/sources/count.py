@@ -24,6 +24,9 @@ class Count(Source):
         self._taken += 1
         return Task(self._taken)
 
+    def ready(self) -> bool:
+        return self.waiting() > 0
+
     def exhausted(self) -> bool:
         return self.waiting() == 0
 

@@ -1,0 +1,59 @@
+"""Holding workers to a share of the CPU by letting them run a part of each 200 ms: for the one worker of a run that
+takes more cores than it was promised, which no pause of others can help."""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ..model import WorkerState
+
+if TYPE_CHECKING:
+    from .worker import Worker
+
+PERIOD = 0.2
+"""Seconds: long against the 0.25 to 4 ms that a stop takes (measured), short for people and time-outs."""
+
+
+class Throttle:
+    """Only the leader's group is stopped and continued: who left it runs on, and is not worth a look at all processes
+    ten times a second. A paused or ending worker is left alone."""
+
+    def __init__(self) -> None:
+        self._shares: dict[Worker, float] = {}
+        self._held: set[Worker] = set()
+
+    def set(self, shares: Mapping["Worker", float]) -> None:
+        """From now on these and no others; share 0..1 of each period."""
+        for worker in [worker for worker in self._held if worker not in shares]:
+            self._let_go(worker)
+        self._shares = dict(shares)
+
+    def due(self, now: float) -> float:
+        """When `turn` wants to be called."""
+        if not self._shares:
+            return math.inf
+        began = now - now % PERIOD
+        ends = (began + share * PERIOD for share in self._shares.values())
+        return min((end for end in ends if end > now), default=began + PERIOD)
+
+    def turn(self, now: float) -> None:
+        """Stop those whose part of the period is over, continue those whose next one has begun."""
+        into = now % PERIOD
+        for worker, share in self._shares.items():
+            if worker.state not in (WorkerState.STARTING, WorkerState.RUNNING):
+                self._held.discard(worker)
+            elif into >= share * PERIOD and worker not in self._held:
+                worker.members.stop_group()
+                self._held.add(worker)
+            elif into < share * PERIOD and worker in self._held:
+                self._let_go(worker)
+
+    def forget(self, worker: "Worker") -> None:
+        """It is gone."""
+        self._shares.pop(worker, None)
+        self._held.discard(worker)
+
+    def _let_go(self, worker: "Worker") -> None:
+        self._held.discard(worker)
+        if worker.state in (WorkerState.STARTING, WorkerState.RUNNING):
+            worker.members.proceed()

@@ -1,0 +1,56 @@
+"""The living workers of a run, and waiting until one of them ends or something else happens."""
+
+import select
+from collections.abc import Iterable
+
+from ..act.worker import Worker
+
+
+class Crew:
+    """``workers`` by ``n``; `wait` says who may have ended."""
+
+    def __init__(self) -> None:
+        self.workers: dict[int, Worker] = {}
+        self._by_descriptor: dict[int, Worker] = {}
+        self._without: set[Worker] = set()  # no pidfd where they are refused: looked at each time
+        self._epoll = select.epoll()
+
+    def __len__(self) -> int:
+        return len(self.workers)
+
+    def listen(self, descriptor: int) -> None:
+        """Wake up for this one too."""
+        self._epoll.register(descriptor, select.EPOLLIN)
+
+    def add(self, worker: Worker) -> None:
+        self.workers[worker.n] = worker
+        descriptor = worker.process.fileno()
+        if descriptor is None:
+            self._without.add(worker)
+        else:
+            self._by_descriptor[descriptor] = worker
+            self._epoll.register(descriptor, select.EPOLLIN)
+
+    def drop(self, worker: Worker) -> None:
+        """It is gone and reaped."""
+        del self.workers[worker.n]
+        self._without.discard(worker)
+        descriptor = worker.process.fileno()
+        if descriptor is not None:
+            del self._by_descriptor[descriptor]
+            self._epoll.unregister(descriptor)
+        worker.close()
+
+    @property
+    def unwatched(self) -> bool:
+        """There are workers whose end wakes nobody."""
+        return bool(self._without)
+
+    def wait(self, seconds: float) -> Iterable[Worker]:
+        """Who may have ended, after at most so many seconds."""
+        found = self._epoll.poll(seconds)
+        ended = [worker for descriptor, _ in found if (worker := self._by_descriptor.get(descriptor)) is not None]
+        return [*ended, *self._without]
+
+    def close(self) -> None:
+        self._epoll.close()

@@ -1,0 +1,91 @@
+"""What a run writes down: its journal, and the job log where one is wanted."""
+
+import os
+import time
+
+from ..act.worker import Exit, Worker
+from ..model import Outcome, Reason, Why
+from ..record.joblog import TIMED_OUT, Joblog, Line
+from ..record.journal import NAME, Event, Fate, Header, Journal, Verb
+from ..sources.base import Task
+from .acting import Act
+from .job import Job
+
+NOT_EXECUTED = 127
+"""Exit code of a command that could not be executed, as a shell says it."""
+
+
+class Records:
+    """Raises UsageError when the job log cannot be written: before anything is started."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._joblog = Joblog.open(job.settings.joblog) if job.settings.joblog else None
+        header = Header(job.run, job.name, job.template.shown, os.getpid(), time.time())
+        self._journal = Journal.open(f"{job.state_dir}/{NAME}", header)
+
+    @property
+    def held(self) -> bool:
+        """The disk does not take what is written: nothing new should be started."""
+        return self._journal.full or (self._joblog is not None and self._joblog.full)
+
+    @property
+    def fault(self) -> str:
+        """What cannot be written at the moment, for people; empty when all is well."""
+        return self._journal.fault or (self._joblog.fault if self._joblog else None) or ""
+
+    def finished(self, worker: Worker, outcome: Outcome, again: bool, left: Exit, received: int, now: float) -> None:  # noqa: PLR0913, PLR0917 - a row
+        """How an attempt ended. ``received``: bytes it wrote to stdout."""
+        task = worker.task
+        assert isinstance(task, Task)
+        began = time.time() - (now - worker.started)
+        self._journal.outcome(
+            Fate(
+                task=task.number,
+                value=task.value,
+                attempt=task.attempts,
+                worker=worker.n,
+                outcome=outcome,
+                again=again,
+                code=left.code,
+                signal=left.signal,
+                began=began,
+                seconds=now - worker.started,
+                paused=worker.paused_in_all(now),
+                peak=left.peak,
+                cpu=left.cpu_seconds,
+                why=left.ended_for,
+            )
+        )
+        if not again:
+            timed_out = left.ended_for is not None and left.ended_for.reason is Reason.TIMEOUT
+            code, signal = TIMED_OUT if timed_out else (left.code, left.signal)
+            self._log(task, began, now - worker.started, received, code, signal)
+
+    def refused(self, task: Task) -> None:
+        """Its command could not be executed."""
+        fate = Fate(task.number, task.value, task.attempts, 0, Outcome.FAILED, False, code=NOT_EXECUTED, signal=0)
+        self._journal.outcome(fate)
+        self._log(task, time.time(), 0.0, 0, NOT_EXECUTED, 0)
+
+    def _log(self, task: Task, began: float, seconds: float, received: int, code: int, signal: int) -> None:  # noqa: PLR0913, PLR0917 - a row
+        if self._joblog is not None:
+            command = self._job.template.text(task)
+            self._joblog.add(Line(task.number, began, seconds, received, code, signal, command))
+
+    def acted(self, act: Act) -> None:
+        """Something was done to a worker."""
+        task = act.worker.task
+        assert isinstance(task, Task)
+        self._journal.event(Event(time.time(), act.verb, act.worker.id, task.number, act.why))
+
+    def happened(self, verb: Verb, why: Why | None = None, amount: float | None = None) -> None:
+        """Something that concerns the whole run."""
+        self._journal.event(Event(time.time(), verb, self._job.run, None, why, amount))
+
+    def close(self) -> str:
+        """Write what is left; what could not be written, for people."""
+        faults = [] if self._journal.close() else [f"the journal is not complete: {self._journal.fault}"]
+        if self._joblog is not None and not self._joblog.close():
+            faults.append(f"the job log is not complete: {self._joblog.fault}")
+        return "; ".join(faults)

@@ -1,0 +1,95 @@
+"""What people are told of a run while it works and when it is over. All of it goes to stderr."""
+
+import math
+import time
+from collections.abc import Iterable
+
+from ..act.worker import Worker
+from ..model import Figures, Reason, TaskCounts, Verdict, Why, WorkerState
+from ..record.report import Summary, last_line
+from ..record.sentences import present_reason
+from ..show.progress import Pace, Progress
+from ..show.writer import ProgressWriter
+from .halting import Halting
+from .job import Job
+from .reports import Counts
+
+NO_MANAGER = Why(Reason.NO_LOAD_MANAGER)
+
+
+class Teller:
+    """Shows progress and messages of one run; ``quiet`` leaves messages only."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._began = time.monotonic()
+        self.writer = ProgressWriter(job.stderr, self._began)
+        self._pace = Pace()
+        self._figures: Figures | None = None
+
+    def due(self) -> float:
+        """When `show` wants to be called."""
+        return math.inf if self._job.settings.quiet or self.writer.dead else self.writer.due
+
+    def heard(self, verdict: Verdict) -> None:
+        self._figures = verdict.figures or self._figures
+
+    def say(self, text: str) -> None:
+        """A message that people should see, quiet or not."""
+        self.writer.say(f"loadkeeper: {text}")
+
+    def show(
+        self, now: float, tasks: TaskCounts, workers: Iterable[Worker], verdict: Verdict | None, fault: str
+    ) -> None:
+        """Progress, if it is time for it."""
+        if now < self.due():
+            return
+        workers = list(workers)
+        finished = tasks.done + tasks.failed + tasks.buried
+        self._pace.note(now, finished)
+        remaining = None if tasks.waiting is None else tasks.waiting + tasks.running
+        progress = Progress(
+            name=self._job.name,
+            tasks=tasks,
+            paused=sum(worker.state is WorkerState.PAUSED for worker in workers),
+            ending=sum(worker.state is WorkerState.ENDING for worker in workers),
+            gauges=self._figures.gauges if self._figures else {},
+            reason=self._reason(tasks, workers, verdict),
+            elapsed=now - self._began,
+            left=self._pace.left(now, finished, remaining),
+            fault=fault,
+        )
+        self.writer.update(progress, now)
+
+    def _reason(self, tasks: TaskCounts, workers: list[Worker], verdict: Verdict | None) -> str:
+        if verdict is None:
+            return present_reason(NO_MANAGER)
+        pool = verdict.pools.get(self._job.pool)
+        paused = [w.paused_why for w in workers if w.state is WorkerState.PAUSED and w.paused_why is not None]
+        ending = [w.ended_for for w in workers if w.state is WorkerState.ENDING and w.ended_for is not None]
+        more = pool.why if pool is not None and tasks.waiting != 0 else None
+        return present_reason(more, paused, ending, self._job.kind)
+
+    def summary(self, counts: Counts, halting: Halting, left: int | None) -> Summary:
+        """``left``: tasks that are not done; None: nobody knows how many."""
+        figures = self._figures
+        return Summary(
+            done=counts.done,
+            failed=counts.failed,
+            buried=counts.buried,
+            given_back=counts.given_back,
+            returned_done=counts.returned_done,
+            left=left,
+            pauses=counts.pauses,
+            paused_for=counts.paused_for,
+            kernel_kills=counts.kernel_kills,
+            peak_memory=figures.peak_memory if figures else None,
+            memory=figures.memory if figures else None,
+            seconds=time.monotonic() - self._began,
+            critical=halting.critical,
+            stopped=halting.exit_code,
+            message=halting.message,
+        )
+
+    def close(self, summary: Summary) -> None:
+        self.writer.close("" if self._job.settings.quiet else last_line(summary))

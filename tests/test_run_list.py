@@ -83,10 +83,10 @@ def test_output_of_a_worker_that_dies_is_printed(program):
 
 
 def test_stdin_of_a_worker_is_empty_and_its_signals_are_default(program):
-    done = program.call("run", "cat; grep SigIgn /proc/self/status {}", ":::", "/dev/null")
-    assert b"SigIgn" not in done.stdout  # the only file named is /dev/null
+    assert program.call("run", "cat; echo {}", ":::", "end", stdin=b"something").stdout == b"end\n"
     done = program.call("run", "grep", "-E", "SigIgn|SigBlk", ":::", "/proc/self/status")
-    assert {line.split()[1] for line in done.stdout.splitlines()} == {b"0000000000000000"}
+    libc_own = 0x180000000  # 32 and 33: the C library lets nobody touch them
+    assert {int(line.split()[1], 16) & ~libc_own for line in done.stdout.splitlines()} == {0}
 
 
 def test_no_descriptor_but_the_three_reaches_a_worker(program):

@@ -47,7 +47,7 @@ class Server:
         self.faults = 0  # messages that were none of ours
 
     def fileno(self) -> int:
-        return self._socket.fd
+        return int(self._socket.fd)
 
     def receive(self) -> Iterator[tuple[bytes, ToLoadManager]]:
         """(sender, message) for everything that has arrived. What is no message of ours is counted and dropped."""

@@ -12,7 +12,7 @@ from ..units import parse_cpus, parse_duration, parse_memory, parse_share, parse
 T = TypeVar("T")
 
 
-class Unit(click.ParamType, Generic[T]):
+class Unit(click.ParamType, Generic[T]):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.2 on
     """A value parsed by one of the parsers in `units`; ``off`` (or another word) stands for None."""
 
     def __init__(self, name: str, parse: Callable[[str], T], off: str | None = None) -> None:

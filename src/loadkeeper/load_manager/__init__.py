@@ -25,7 +25,7 @@ from .seeing import Obedience, Picture, see
 
 LINGER = 0.8
 """Seconds it stays after the last run has left."""
-WELCOME = 10.0
+WELCOME = 3.0
 """Seconds it waits for its first run."""
 SOON = 0.01
 """Seconds between two looks when something happened that should be decided at once."""
@@ -181,7 +181,10 @@ class LoadManager:
         self._sweep(now, runs, node)
         if self._decision is not None:
             self._obedience.note(self._decision.paused, self._workers.readings, now)
-        picture = Picture(node, self._workers, self._own.last, self._obedience, self._swept, self._swept_available)
+        throttled = self._decision.throttled if self._decision is not None else {}
+        picture = Picture(
+            node, self._workers, self._own.last, self._obedience, throttled, self._swept, self._swept_available
+        )
         seen = see(runs, picture, self._jitter)
         self._decision, self._memory = decide(seen, self._memory)
         self._answer(runs, now)

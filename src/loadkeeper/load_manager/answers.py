@@ -18,7 +18,7 @@ from ..status import (
 )
 from .figures import gauges, of_people
 from .runs import Run
-from .seeing import Readings
+from .seeing import Readings, state_of
 
 
 def iso(epoch: float) -> str:
@@ -106,7 +106,7 @@ def _worker(run: Run, worker: WorkerReport, view: View) -> WorkerStatus:
     identity = run.worker_id(worker.n)
     reading = view.readings.get(identity)
     why = _reason(identity, view.decision)
-    state = worker.state
+    state = state_of(worker, reading, None) if worker.state is WorkerState.STARTING else worker.state
     if identity in view.decision.ending:
         state = WorkerState.ENDING
     elif identity in view.decision.paused and state is not WorkerState.ENDING:

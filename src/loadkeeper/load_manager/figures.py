@@ -51,9 +51,8 @@ def gauge(name: str, value: float | None, lines: list[Lines]) -> GaugeStatus:
 def measure(run: Run, node: NodeReading, readings: Readings) -> None:
     """Take note of the most memory in use: by the run's own workers where it has a budget, else by the whole node."""
     budget = run.hello.limits.workers_memory
-    held = sum(
-        reading.rss for worker in run.workers() if (reading := readings.get(run.worker_id(worker.n))) is not None
-    )
+    seen = (readings.get(run.worker_id(worker.n)) for worker in run.workers())
+    held = sum(reading.rss or 0 for reading in seen if reading is not None)
     if budget is not None:
         run.memory = int(budget.of((node.available or 0) + held))
         run.used = held

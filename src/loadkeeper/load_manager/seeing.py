@@ -1,6 +1,6 @@
 """From what the runs report and the sensors measure to what `decide` is shown."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -59,6 +59,7 @@ class Picture(NamedTuple):
     sensor: WorkerSensor
     own: Own
     obedience: Obedience
+    throttled: Collection[str]  # workers that stand for a part of each 200 ms
     swept: float
     swept_available: int | None
 
@@ -100,7 +101,7 @@ def _worker(run: Run, worker: WorkerReport, kinds: Mapping[str, str], picture: P
     identity = run.worker_id(worker.n)
     reading = picture.sensor.readings.get(identity)
     obeyed = picture.obedience.of(identity, now)
-    state = _state(worker, reading, obeyed)
+    state = state_of(worker, reading, obeyed, throttled=identity in picture.throttled)
     since = 0.0 if state is WorkerState.PAUSED else max(0.0, now - run.heard_at)
     return WorkerSeen(
         id=run.worker_id(worker.n),
@@ -122,14 +123,16 @@ def _worker(run: Run, worker: WorkerReport, kinds: Mapping[str, str], picture: P
     )
 
 
-def _state(worker: WorkerReport, reading: WorkerReading | None, obeyed: float | None) -> WorkerState:
+def state_of(worker: WorkerReport, reading: WorkerReading | None, obeyed: float | None, *, throttled: bool = False
+) -> WorkerState:
     """What is so, where the kernel shows it; a report may be older than the last signal."""
     if worker.state is WorkerState.ENDING or reading is None:
         return worker.state
-    if reading.stopped:
+    if reading.stopped and not throttled:
         return WorkerState.PAUSED
     told_to_go_on = worker.state is WorkerState.PAUSED and obeyed is None
-    return WorkerState.RUNNING if told_to_go_on else worker.state
+    seen = worker.state is WorkerState.STARTING
+    return WorkerState.RUNNING if told_to_go_on or seen else worker.state
 
 
 def _pools(run: Run, now: float) -> list[PoolSeen]:

@@ -11,7 +11,7 @@ from ..act.reap import Reaper
 from ..act.worker import Exit, Worker
 from ..errors import PlaceError
 from ..linux.process import Process, become_subreaper, own_peak
-from ..linux.spawn import MachineFull, SpawnError
+from ..linux.spawn import MachineFull, SpawnError, seal
 from ..member import Member
 from ..model import Hello, Outcome, Reason, RunState, TaskCounts, Want, Why, WorkerExit
 from ..record.journal import Verb
@@ -95,6 +95,7 @@ class ProcessManager:
         if self.job.standalone:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             become_subreaper()
+            seal()
         self._member.connect()
         self._crew.listen(self.job.wake.fileno())
         self._crew.listen(self._member.fileno())

@@ -37,6 +37,8 @@ URGENT_SWEEP = 0.05
 """... while memory is short as well."""
 SHORT = 0.03
 """Seconds until the next look at or below which memory is short."""
+PATIENCE = 0.02
+"""Seconds that a full sweep waits for shared memory to be measured; none while memory is short."""
 IDLE_LOOK = 0.1
 
 
@@ -177,7 +179,8 @@ class LoadManager:
     def _look(self) -> None:
         now = time.monotonic()
         runs = list(self._runs.values())
-        node = self._node.read(now)
+        held = sum(reading.rss or 0 for reading in self._workers.readings.values())
+        node = self._node.read(now, held, self._own.seconds)
         self._sweep(now, runs, node)
         if self._decision is not None:
             self._obedience.note(self._decision.paused, self._workers.readings, now)
@@ -196,7 +199,7 @@ class LoadManager:
         self._own.exited((run.worker_id(gone.n), gone.cpu_seconds) for run in runs for gone in run.exits)
         self._workers.keep({run.worker_id(w.n): (w.pid, w.start_time, w.leaf) for run in runs for w in run.workers()})
         if now >= self._swept_full + self._full_sweep():
-            self._workers.sweep(now)
+            self._workers.sweep(now, 0.0 if self._short() else PATIENCE)
             managers = [(run.hello.pid, run.hello.start_time) for run in runs] + [self._me]
             self._own.add(now, self._workers.readings, managers, node.busy_seconds)
             self._swept_full = now
@@ -209,8 +212,11 @@ class LoadManager:
     def _full_sweep(self) -> float:
         if len(self._workers.readings) == sum(len(run.workers()) for run in self._runs.values()):
             return FULL_SWEEP
-        short = self._decision is not None and self._decision.next_look <= SHORT
-        return URGENT_SWEEP if short else FIRST_SWEEP
+        return URGENT_SWEEP if self._short() else FIRST_SWEEP
+
+    def _short(self) -> bool:
+        """Memory is short: a line is near, or was crossed."""
+        return self._decision is not None and self._decision.next_look <= SHORT
 
     def _answer(self, runs: list[Run], now: float) -> None:
         assert self._decision is not None

@@ -6,8 +6,11 @@ import sys
 def main() -> None:
     from ..channel.address import Place
     from ..channel.server import Taken
+    from ..linux.scheduling import lock_memory, raise_priority
     from . import LoadManager
 
+    raise_priority()  # before ZeroMQ starts its threads, which inherit it; being refused is normal
+    lock_memory()
     try:
         manager = LoadManager(Place(sys.argv[1]))
     except Taken:

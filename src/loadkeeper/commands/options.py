@@ -28,7 +28,7 @@ class Unit(click.ParamType, Generic[T]):  # type: ignore[type-arg, unused-ignore
         try:
             return self._parse(value)
         except SettingsError as error:
-            self.fail(str(error), param, ctx)
+            self.fail(str(error) if self._off is None else f"{error}, or {self._off}", param, ctx)
 
 
 class Off:

@@ -121,6 +121,11 @@ def _settings(options: dict[str, Any]) -> RunSettings:
         value = given.get(name, default)
         return None if value is Off else value
 
+    if given["pause"] == PauseMode.ASK:
+        raise UsageError(
+            "--pause ask needs workers with a checkpoint, and a command has none that it could be asked at; "
+            "--pause stop stops it wherever it is"
+        )
     limits = Limits(
         cpu=amount("cpu", Limits().cpu),
         cpu_promised="cpu" in given and given["cpu"] is not Off,
@@ -168,10 +173,10 @@ def _source(tasks: int | None, arg_file: str | None, values: list[bytes] | None,
     if values is not None:
         return Values(values)
     if arg_file is not None and arg_file != "-":
-        return Stream(_open(arg_file), wake.set)
+        return Stream(_open(arg_file), wake.set, f"-a {arg_file}")
     if arg_file is None and _nothing_on_stdin():
         raise UsageError(NO_SOURCE)
-    return Stream(os.dup(0), wake.set)
+    return Stream(os.dup(0), wake.set, "stdin")
 
 
 def _nothing_on_stdin() -> bool:

@@ -84,6 +84,7 @@ class ProcessManager:
                 self._start()
                 self._tick()
                 self._tell()
+            self._heed()
         finally:
             summary = self._close()
         return summary
@@ -223,6 +224,8 @@ class ProcessManager:
                 self._halting.signalled(number)
         if self._starter.printer.broken is not None:
             self._halting.output_lost(self._starter.printer.broken)
+        if self.job.source.fault is not None:
+            self._halting.tasks_lost(self.job.source.fault)
         self._halt()
 
     def _halt(self) -> None:

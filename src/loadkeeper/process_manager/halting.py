@@ -57,6 +57,11 @@ class Halting:
         if self._why is None:
             self._stop(f"stdout cannot be written ({problem}), so the run was ended", Reason.HALT, 2)
 
+    def tasks_lost(self, problem: str) -> None:
+        """The source broke: what it gave is done, and the end says that there should have been more."""
+        if self.exit_code is None:
+            self.message, self.exit_code, self._news = problem, 2, True
+
     def _stop(self, message: str, reason: Reason, exit_code: int) -> None:
         self._why = self._why or Why(reason)
         self.message, self.exit_code, self._news = message, exit_code, True

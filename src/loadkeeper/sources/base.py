@@ -24,6 +24,9 @@ class Source(ABC):
     (a stream, a broker) does so in a thread of its own and calls ``wake`` when there is more.
     """
 
+    fault: str | None = None
+    """Why tasks are missing though there should be more, for people."""
+
     @abstractmethod
     def waiting(self) -> int | None:
         """Tasks that wait, or ``None`` when nobody knows: treated as many."""

@@ -57,8 +57,11 @@ class Stream(Source):
     """Lines of an open descriptor, as they come. ``wake`` is called from the reading thread when `take` has something
     again after it had nothing, and at the end of the stream."""
 
-    def __init__(self, descriptor: int, wake: Callable[[], None], separator: bytes = b"\n") -> None:
+    def __init__(
+        self, descriptor: int, wake: Callable[[], None], name: str = "stdin", separator: bytes = b"\n"
+    ) -> None:
         self._descriptor = descriptor
+        self._name = name
         self._separator = separator
         self._wake = wake
         self._ready: deque[bytes] = deque()
@@ -69,7 +72,6 @@ class Stream(Source):
         self._hungry = True
         self._closed = False
         self._room = threading.Condition()
-        self.fault: str | None = None  # why the stream ended before its end
         self._thread = threading.Thread(target=self._read, name="source", daemon=True)
         self._thread.start()
 
@@ -116,7 +118,7 @@ class Stream(Source):
                 if not self._offer(value):
                     return
         except OSError as error:
-            self.fault = error.strerror or str(error)
+            self.fault = f"{self._name} cannot be read to its end: {error.strerror}"
         with self._room:
             self._ended = True
         self._wake()

@@ -1,0 +1,137 @@
+"""What cannot be done is said in one line with what, where and what to do; exit 2, and nothing is started."""
+
+import os
+import stat
+import subprocess
+
+import pytest
+
+TABLE = [
+    (["run", "--memroy", "1G", "true", ":::", "a"], "--memroy", "--memory"),
+    (["run", "--job", "3", "true", ":::", "a"], "--job", "--jobs"),
+    (["runn", "true"], "runn", "run"),
+    (["run", "--memory", "200%", "true", ":::", "a"], "200%", "100%"),
+    (["run", "--memory", "9999G", "true", ":::", "a"], "--memory", "more than this node has"),
+    (["run", "--workers-memory", "9999G", "true", ":::", "a"], "--workers-memory", "more than this node has"),
+    (["run", "--memory-need", "9999G", "true", ":::", "a"], "--memory-need", "more than this node has"),
+    (["run", "--memory-per-worker", "x", "true", ":::", "a"], "--memory-per-worker", "200M"),
+    (["run", "--cpu", "999", "true", ":::", "a"], "--cpu", "more than this node has"),
+    (["run", "--workers-cpu", "0", "true", ":::", "a"], "--workers-cpu", "cores"),
+    (["run", "--pressure", "disk=3%", "true", ":::", "a"], "disk=3%", "io=30%"),
+    (["run", "--pause", "sometimes", "true", ":::", "a"], "sometimes", "freeze"),
+    (["run", "--pause", "ask", "true", ":::", "a"], "ask", "checkpoint"),
+    (["run", "--timeout", "-1", "true", ":::", "a"], "-1", "30s"),
+    (["run", "--grace", "soon", "true", ":::", "a"], "soon", "30s"),
+    (["run", "--give-up", "0", "true", ":::", "a"], "--give-up", "30s"),
+    (["run", "-j", "0", "true", ":::", "a"], "-j", "from 1"),
+    (["run", "--retries", "many", "true", ":::", "a"], "many", "from 1"),
+    (["run", "--tasks", "-3", "--", "true"], "-3", "from 0"),
+    (["run", "no-such-command-xyz", ":::", "a"], "no-such-command-xyz", "not found"),
+    (["run", "./no-such-file", ":::", "a"], "./no-such-file", "not found"),
+    (["run", "/etc/passwd", ":::", "a"], "/etc/passwd", "chmod"),
+    (["run", "/etc", ":::", "a"], "/etc", "directory"),
+    (["run", "-a", "/no/such/list", "true"], "/no/such/list", "No such file"),
+    (["run", "-a", "/etc", "true"], "/etc", "directory"),
+    (["run", "--give-up", "later", "true", ":::", "a"], "later", "never"),
+    (["run", "-a", "/etc/passwd", "--tasks", "3", "true"], "--tasks", "-a"),
+    (["run", "--joblog", "/no/such/dir/log", "true", ":::", "a"], "/no/such/dir/log", "No such file"),
+    (["run", ":::", "a"], "command", "loadkeeper run"),
+    (["run"], "command", "loadkeeper run"),
+    (["pause", "nobody"], "nobody", ""),
+]
+
+
+@pytest.mark.parametrize(("words", "what", "hint"), TABLE, ids=[" ".join(row[0]) for row in TABLE])
+def test_one_clear_error(program, words, what, hint):
+    done = program.call(*words)
+    said = done.stderr.decode()
+    assert done.returncode == 2, said
+    assert done.stdout == b""
+    assert what in said
+    assert hint in said
+    assert "Traceback" not in said
+    assert said.startswith("loadkeeper: ")
+    assert not program.managers(), "something was started"
+
+
+def test_no_source_on_a_terminal_names_the_three_ways(program):
+    done = subprocess.run(
+        ["script", "-qec", " ".join(map(str, program.command("run", "true"))), "/dev/null"],
+        env=program.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 2
+    for way in (b":::", b"stdin", b"--tasks"):
+        assert way in done.stdout
+
+
+def test_a_closed_stdout(program):
+    done = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *program.command("run", "echo", ":::", "a")],
+        env=program.environment,
+        stderr=subprocess.PIPE,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert b"stdout is closed" in done.stderr
+
+
+def test_a_runtime_directory_that_is_a_link(program, tmp_path):
+    runtime = program.root / "r" / "loadkeeper"
+    runtime.symlink_to(tmp_path)
+    done = program.call("run", "true", ":::", "a")
+    assert done.returncode == 2
+    assert b"not safe" in done.stderr
+    assert str(runtime).encode() in done.stderr
+
+
+def test_a_runtime_directory_that_others_may_use(program):
+    runtime = program.root / "r" / "loadkeeper"
+    runtime.mkdir(mode=0o700)
+    runtime.chmod(0o755)
+    done = program.call("run", "true", ":::", "a")
+    assert done.returncode == 2
+    assert b"0700" in done.stderr
+
+
+def test_a_runtime_path_that_is_too_long(program):
+    long = program.root / ("x" * 100)
+    long.mkdir(mode=0o700)
+    program.environment["XDG_RUNTIME_DIR"] = str(long)
+    done = program.call("run", "true", ":::", "a")
+    assert done.returncode == 2
+    assert b"too long" in done.stderr
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
+def test_a_state_directory_that_may_not_be_written(program):
+    (program.root / "s").chmod(stat.S_IRUSR)
+    done = program.call("run", "true", ":::", "a")
+    assert done.returncode == 2
+    assert b"XDG_STATE_HOME" in done.stderr
+
+
+def test_a_state_directory_that_is_a_file(program):
+    (program.root / "s" / "loadkeeper").write_text("")
+    done = program.call("run", "true", ":::", "a")
+    assert done.returncode == 2
+    assert b"XDG_STATE_HOME" in done.stderr
+
+
+def test_a_command_that_vanishes_fails_its_tasks_and_the_rest_goes_on(program, tmp_path):
+    done = program.call("run", "{}", ":::", "true", "/no/such/program", "true")
+    assert done.returncode == 1
+    assert b"2 done, 1 failed" in done.stderr
+    assert b"/no/such/program" in done.stderr
+
+
+def test_a_list_that_cannot_be_read_to_its_end_is_said(program):
+    """Reading the start of one's own memory fails with EIO."""
+    done = program.call("run", "-a", "/proc/self/mem", "echo")
+    assert done.returncode == 2
+    assert b"Input/output error" in done.stderr
+    assert b"-a /proc/self/mem" in done.stderr

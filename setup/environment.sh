@@ -30,7 +30,7 @@ make_environment() {
     rm -rf "$1"
     "$python" -m venv "$1" >&2 ||
         fail "$python cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv"
-    "$1/bin/python" -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r "$2" >&2 ||
+    "$1/bin/python" -m pip install -qq --disable-pip-version-check --require-hashes --no-deps -r "$2" >&2 ||
         fail "the packages of ${2##*/} could not be installed; is the Python package index within reach of pip?"
 }
 

@@ -36,8 +36,7 @@ class Program:
         return subprocess.run(
             self.command(*words),
             input=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             env=self.environment,
             timeout=timeout,
             check=False,

@@ -15,6 +15,26 @@ class Taken(ChannelError):
     """Another load manager holds the place."""
 
 
+class Lock:
+    """An exclusive lock on a file, held until `release` or the end of the process.
+
+    Raises Taken when somebody holds it, PlaceError when the file cannot be used."""
+
+    def __init__(self, path: str) -> None:
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise PlaceError(f"the lock {path} cannot be opened: {error.strerror}") from None
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._descriptor)
+            raise Taken(f"another load manager holds {path}") from None
+
+    def release(self) -> None:
+        os.close(self._descriptor)
+
+
 class Server:
     """Holds the place's lock, then the socket. The lock comes first: a second bind on a living ipc endpoint succeeds
     and steals it (tried, libzmq 4.3).
@@ -22,15 +42,7 @@ class Server:
     Raises Taken when another load manager lives there, PlaceError when the place cannot be used."""
 
     def __init__(self, place: Place) -> None:
-        try:
-            self._lock = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise PlaceError(f"the lock {place.lock} cannot be opened: {error.strerror}") from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
-            raise Taken(f"another load manager holds {place.lock}") from None
+        self._lock = Lock(place.lock)
         self._context = zmq.Context(1)
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.linger = 0
@@ -79,4 +91,4 @@ class Server:
             os.unlink(self._place.socket)
         except OSError:
             pass
-        os.close(self._lock)
+        self._lock.release()

@@ -62,6 +62,6 @@ def _tell(files: list[Path]) -> None:
     after = sum(file.stat().st_size for file in there)
     click.echo(
         f"{len(there)} of {len(files)} files compressed: {before / 2**20:.0f} MiB became {after / 2**20:.0f} MiB, "
-        f"and all xz together were kept below {LIMIT}iB.",
+        f"and all xz together were kept below 1 GiB.",
         err=True,
     )

@@ -3,8 +3,8 @@
 import click
 import msgspec
 
-from ..show.words import print_findings
-from .tries import Finding, findings
+from ..doctor import MISSING, findings
+from ..show.findings import print_findings
 
 
 @click.command(short_help="Try what this machine allows, and say what follows.")
@@ -22,7 +22,4 @@ def doctor(as_json: bool) -> int:
         click.echo(msgspec.json.encode(found).decode())
     else:
         print_findings(found)
-    return 1 if any(finding.state == "missing" for finding in found) else 0
-
-
-__all__ = ["Finding", "doctor"]
+    return 1 if any(finding.state == MISSING for finding in found) else 0

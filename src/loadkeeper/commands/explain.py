@@ -4,6 +4,7 @@ import click
 import msgspec
 
 from ..show.explain import explain as explained
+from ..show.explain import print_explained
 from .reading import read_status
 
 
@@ -22,6 +23,5 @@ def explain(name: str | None, as_json: bool) -> int:
     if as_json:
         click.echo(msgspec.json.encode(told).decode())
     else:
-        for line in told:
-            click.echo(line)
+        print_explained(told)
     return 0

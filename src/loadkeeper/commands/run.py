@@ -14,12 +14,12 @@ from ..model import Limits, PauseMode
 from ..process_manager import ProcessManager
 from ..process_manager.job import Job
 from ..process_manager.wake import Wake
+from ..record.places import state_dir
 from ..settings import RunSettings
 from ..sources.base import Source
 from ..sources.commands import Stream, Values
 from ..sources.count import Count
 from ..sources.template import Template
-from . import places
 from .options import (
     COUNT,
     CPUS,
@@ -98,7 +98,7 @@ def run(words: tuple[str, ...], tasks: int | None, arg_file: str | None, **optio
     _check_stdout()
     template = Template.parse([os.fsencode(word) for word in command], valued=tasks is None)
     _check_program(template)
-    state = places.state_dir(os.environ)
+    state = state_dir(os.environ)
     run_id = secrets.token_hex(4)
     wake = Wake()
     job = Job(

@@ -4,6 +4,7 @@ An open, read and close of /proc/meminfo costs three times one ``pread`` of it. 
 limit at the next ``pread``, so nothing that is read here needs to be remembered by whoever reads it.
 """
 
+import ctypes
 import os
 import resource
 
@@ -91,3 +92,15 @@ def spare_descriptors() -> int:
     """How many descriptors may be kept open for gauges: half of what this process may have."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 1 << 20 if soft == resource.RLIM_INFINITY else soft // 2
+
+
+_TMPFS = 0x01021994  # statfs(2)
+
+
+def on_tmpfs(path: str) -> bool:
+    """Whether what lies there is held in memory."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    found = ctypes.create_string_buffer(256)  # struct statfs begins with f_type, a long
+    if libc.statfs(os.fsencode(path), found) != 0:
+        return False
+    return ctypes.c_long.from_buffer(found).value == _TMPFS

@@ -147,6 +147,14 @@ class Process:
         """Stop it until somebody continues it; of the calling process: this returns after that."""
         self.send(signal.SIGSTOP)
 
+    def proceed(self) -> None:
+        """Continue it."""
+        self.send(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.send(signal.SIGKILL)
+
     def alive(self) -> bool:
         """It has not ended yet; a zombie has."""
         if self._reaped:

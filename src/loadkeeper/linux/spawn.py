@@ -28,6 +28,7 @@ __all__ = [
     "find",
     "helpers",
     "make_room",
+    "most_descriptors",
     "reap_helper",
     "seal",
     "spawn",
@@ -221,6 +222,12 @@ def make_room(descriptors: int) -> bool:
     if _original_soft is None:
         _original_soft = soft
     return True
+
+
+def most_descriptors() -> int:
+    """How many descriptors this process may have at most, its soft limit raised."""
+    hard = resource.getrlimit(_NOFILE)[1]
+    return 1 << 30 if hard == resource.RLIM_INFINITY else hard
 
 
 def seal() -> None:

@@ -123,7 +123,8 @@ def _worker(run: Run, worker: WorkerReport, kinds: Mapping[str, str], picture: P
     )
 
 
-def state_of(worker: WorkerReport, reading: WorkerReading | None, obeyed: float | None, *, throttled: bool = False
+def state_of(
+    worker: WorkerReport, reading: WorkerReading | None, obeyed: float | None, *, throttled: bool = False
 ) -> WorkerState:
     """What is so, where the kernel shows it; a report may be older than the last signal."""
     if worker.state is WorkerState.ENDING or reading is None:

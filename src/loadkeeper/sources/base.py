@@ -43,7 +43,7 @@ class Source(ABC):
     def exhausted(self) -> bool:
         """True once nothing waits and nothing can come any more, except what is given back."""
 
-    def keep(self, task: Task) -> None:
+    def keep(self, task: Task) -> None:  # noqa: B027 - most sources need not
         """Called now and then while a task is held, paused too: a broker's claim is kept fresh."""
 
     @abstractmethod
@@ -62,5 +62,5 @@ class Source(ABC):
         """Seconds a task may stay unanswered, counted from its delivery; ``None``: as long as it takes."""
         return None
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Let go of everything; what is held goes back where a queue can take it back."""

@@ -1,0 +1,20 @@
+"""What this machine allows, found by trying it the way the managers do. No finding rests on a version number.
+
+A try that the machine refuses is *reduced*: runs work without it, and ``follows`` says how. *Missing* is what no run
+can work without.
+"""
+
+from .finding import MISSING, OK, REDUCED, Finding
+from .groups import control_groups
+from .node import gauges, trigger
+from .places import runtime, state
+from .processes import processes
+from .scheduling import scheduling
+
+__all__ = ["MISSING", "OK", "REDUCED", "Finding", "findings"]
+
+
+def findings() -> list[Finding]:
+    """Every try, made now. Nothing is left behind."""
+    tries = (gauges, trigger, runtime, state, processes, control_groups, scheduling)
+    return [finding for look in tries for finding in look()]

@@ -18,8 +18,9 @@ from .linux.spawn import reap_helper, spawn_daemon
 from .model import Bye, Hello, Report, Verdict, Welcome
 from .sense.capacity import binding_cgroup
 
-HELLO_AGAIN = 1.0
-"""Seconds without a Welcome after which the load manager is looked for, or started, once more."""
+HELLO_AGAIN = 0.5
+"""Seconds without a Welcome after which the load manager is looked for, or started, once more; doubled each time, up to
+10. A start takes 0.2 s; one too many leaves at once, for it finds the place taken."""
 KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")
 
 
@@ -140,7 +141,7 @@ class Member:
             self._epoll.register(descriptor, select.EPOLLIN)
 
     def _pause(self) -> float:
-        return float(min(HELLO_AGAIN * 2**self._attempts, 10.0))
+        return float(min(HELLO_AGAIN * 2 ** (self._attempts - 1), 10.0))
 
     def _hello(self, now: float) -> None:
         """A new connection, a hello, and a load manager behind it: one that finds the place taken leaves at once."""

@@ -33,7 +33,7 @@ def _cpu(reading: NodeReading) -> Finding:
     tried = "read how busy the CPUs are"
     if reading.busy is None:
         follows = "workers are started only where nothing runs, or with --cpu off"
-        return Finding(tried, REDUCED, "/proc/stat does not tell it", follows)
+        return Finding(tried, REDUCED, "the kernel does not tell it", follows)
     cores = f"{reading.busy:.1f} of {format_cores(reading.cpus)} in use"
     return Finding(tried, OK, cores, f"the node's CPUs are those of {reading.capacity.cpus_bound_by}")
 

@@ -6,7 +6,7 @@ them again, and those levels that had no limit every 100 ms.
 
 from dataclasses import dataclass
 
-from ..linux.gauges import Gauge, exists
+from ..linux.gauges import SYS, Gauge, exists
 from ..linux.hierarchy import UNIFIED, Level, Mount, levels
 from . import readings
 
@@ -213,4 +213,4 @@ def _cpu_v1(quotas: tuple[Level, ...], accounts: tuple[Level, ...]) -> list[CpuL
 
 def _moved(directory: str, sys_root: str) -> str:
     """The same directory under another root than ``/sys``, for saved trees."""
-    return sys_root + directory.removeprefix("/sys") if directory.startswith("/sys/") else directory
+    return sys_root + directory.removeprefix(SYS) if directory.startswith(f"{SYS}/") else directory

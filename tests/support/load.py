@@ -1,0 +1,115 @@
+"""A task that takes memory and CPU as told: ``load.py SHAPE MIB SECONDS``, in one word or three.
+
+It is a program of its own, for rounds on the living kernel. It uses SECONDS of CPU (so what is slowed by others takes
+longer, as real work does), and says ``done`` when it is. Shapes of memory over its progress:
+
+flat       all of it at once
+ramp       evenly to the end
+spike      a fifth until 70 %, then all, touched page by page
+populated  a fifth until 70 %, then all in one mmap that the kernel fills (MAP_POPULATE)
+forks      four children that share what the parent holds and take a share of their own
+cache      a file as big is written and read again beside 30 MiB of memory
+dirty      ... written only, as fast as it goes
+tmpfs      a file as big on a tmpfs, kept to the end and then unlinked
+"""
+
+import mmap
+import os
+import sys
+import time
+
+MIB = 1 << 20
+STEP = 1 * MIB
+_POPULATE = 0x8000
+
+
+class Memory:
+    """Anonymous memory, touched from the front."""
+
+    def __init__(self, size: int, flags: int = 0) -> None:
+        self._map = mmap.mmap(-1, max(size, mmap.PAGESIZE), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | flags)
+        self._size = size
+        self._touched = 0
+
+    def touch(self, share: float) -> None:
+        """Have this share of it resident."""
+        until = min(self._size, int(share * self._size))
+        while self._touched < until:
+            step = min(STEP, until - self._touched)
+            self._map[self._touched : self._touched + step] = b"\1" * step
+            self._touched += step
+
+
+def curve(shape: str, progress: float) -> float:
+    if shape == "flat":
+        return 1.0
+    if shape == "ramp":
+        return progress
+    return 0.2 if progress < 0.7 else 1.0
+
+
+def plain(shape: str, size: int, seconds: float) -> None:
+    memory = Memory(size)
+    held = None
+    steps = 40
+    began = time.process_time()
+    for step in range(1, steps + 1):
+        progress = step / steps
+        if shape == "populated":
+            if progress < 0.7:
+                memory.touch(0.2)
+            elif held is None:
+                held = Memory(int(0.8 * size), _POPULATE)
+        else:
+            memory.touch(curve(shape, progress))
+        while time.process_time() < began + progress * seconds:
+            pass
+
+
+def forks(size: int, seconds: float) -> None:
+    memory = Memory(size // 2)
+    memory.touch(1.0)
+    children = []
+    for _ in range(4):
+        pid = os.fork()
+        if pid == 0:
+            plain("ramp", size // 8, seconds / 4)
+            os._exit(0)
+        children.append(pid)
+    failed = [pid for pid in children if os.waitpid(pid, 0)[1]]
+    if failed:
+        sys.exit(1)
+
+
+def file(shape: str, size: int, seconds: float) -> None:
+    base = "/dev/shm" if shape == "tmpfs" else os.environ.get("LOAD_FILES", "/var/tmp")
+    path = f"{base}/loadkeeper-load-{os.getpid()}"
+    memory = Memory(30 * MIB)
+    memory.touch(1.0)
+    block = b"\1" * STEP
+    try:
+        with open(path, "wb") as out:
+            for _ in range(size // STEP):
+                out.write(block)
+        if shape == "cache":
+            with open(path, "rb") as back:
+                while back.read(STEP):
+                    pass
+        plain("flat", 8 * MIB, seconds)
+    finally:
+        os.unlink(path)
+
+
+def main() -> None:
+    shape, mib, seconds_of_cpu = " ".join(sys.argv[1:]).split()
+    size, seconds = int(float(mib) * MIB), float(seconds_of_cpu)
+    if shape == "forks":
+        forks(size, seconds)
+    elif shape in ("cache", "dirty", "tmpfs"):
+        file(shape, size, seconds)
+    else:
+        plain(shape, size, seconds)
+    print("done", shape, mib, seconds_of_cpu)
+
+
+main()

@@ -197,3 +197,14 @@ def test_critical_only_when_nobody_of_ours_is_left_and_there_is_work() -> None:
     history = History()
     patient = (pool(limits=Limits(give_up=None)), pool(id="other/a", waiting=0))
     assert not history.looks(seen(float(now), 300, pools=patient) for now in range(200)).critical
+
+
+def test_back_off_does_not_hold_up_an_empty_node_where_one_more_likely_fits() -> None:
+    history = History(knowing(*[3000] * 8))
+    history.look(seen(0.0, 450, [worker(0, 2900), worker(1, 2000)]))
+    assert history.memory.back_off
+    assert history.look(seen(0.2, 12000)).pools["run/a"].slots > 0
+    waits = history.look(seen(0.3, 4000)).pools["run/a"]  # 3000 do not fit above the hold line
+    assert (waits.slots, waits.why.reason) == (0, Reason.BACK_OFF)
+    beside = history.look(seen(0.4, 12000, [worker(2, 100)])).pools["run/a"]
+    assert (beside.slots, beside.why.reason) == (0, Reason.BACK_OFF)

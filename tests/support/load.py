@@ -7,9 +7,13 @@ flat       all of it at once
 ramp       evenly to the end
 spike      a fifth until 70 %, then all, touched page by page
 populated  a fifth until 70 %, then all in one mmap that the kernel fills (MAP_POPULATE)
+populate   10 MiB until a third of it, then all in one such mmap, kept to the end
+huge       ... with pages of 2 MiB
+idle       all of it at once, kept for SECONDS of wall time at a tenth of a core
 forks      four children that share what the parent holds and take a share of their own
 cache      a file as big is written and read again beside 30 MiB of memory
 dirty      ... written only, as fast as it goes
+soak       a file of 1.1 times that is written as fast as it goes, then as much memory is taken
 tmpfs      a file as big on a tmpfs, kept to the end and then unlinked
 """
 
@@ -20,7 +24,8 @@ import time
 
 MIB = 1 << 20
 STEP = 1 * MIB
-_POPULATE = 0x8000
+_POPULATE = 0x8000  # mmap(2)
+_POPULATE_WRITE = 23  # madvise(2), Linux 5.14
 
 
 class Memory:
@@ -40,30 +45,56 @@ class Memory:
             self._touched += step
 
 
+def filled(size: int, *, huge: bool = False) -> mmap.mmap:
+    """Memory that the kernel fills at once: while it does, a stop does not take."""
+    if not huge:
+        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _POPULATE)
+    made = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    made.madvise(mmap.MADV_HUGEPAGE)
+    made.madvise(_POPULATE_WRITE)
+    return made
+
+
+def burn(since: float, seconds: float) -> None:
+    """Until so many CPU seconds are spent since then."""
+    while time.process_time() < since + seconds:
+        pass
+
+
 def curve(shape: str, progress: float) -> float:
     if shape == "flat":
         return 1.0
     if shape == "ramp":
         return progress
-    return 0.2 if progress < 0.7 else 1.0
+    return 0.2 if progress < 0.7 or shape == "populated" else 1.0
 
 
 def plain(shape: str, size: int, seconds: float) -> None:
-    memory = Memory(size)
-    held = None
-    steps = 40
-    began = time.process_time()
+    memory, rest = Memory(size), None
+    began, steps = time.process_time(), 40
     for step in range(1, steps + 1):
-        progress = step / steps
-        if shape == "populated":
-            if progress < 0.7:
-                memory.touch(0.2)
-            elif held is None:
-                held = Memory(int(0.8 * size), _POPULATE)
-        else:
-            memory.touch(curve(shape, progress))
-        while time.process_time() < began + progress * seconds:
-            pass
+        memory.touch(curve(shape, step / steps))
+        if shape == "populated" and step / steps >= 0.7 and rest is None:
+            rest = filled(int(0.8 * size))
+        burn(began, step / steps * seconds)
+
+
+def populate(shape: str, size: int, seconds: float) -> None:
+    began = time.process_time()
+    memory = Memory(10 * MIB)
+    memory.touch(1.0)
+    burn(began, seconds / 3)
+    rest = filled(size, huge=shape == "huge")
+    burn(time.process_time(), seconds * 2 / 3)
+    rest.close()
+
+
+def idle(size: int, seconds: float) -> None:
+    memory = Memory(size)
+    memory.touch(1.0)
+    for _ in range(int(seconds * 20)):
+        burn(time.process_time(), 0.005)
+        time.sleep(0.045)
 
 
 def forks(size: int, seconds: float) -> None:
@@ -89,13 +120,13 @@ def file(shape: str, size: int, seconds: float) -> None:
     block = b"\1" * STEP
     try:
         with open(path, "wb") as out:
-            for _ in range(size // STEP):
+            for _ in range(int((1.1 if shape == "soak" else 1.0) * size) // STEP):
                 out.write(block)
         if shape == "cache":
             with open(path, "rb") as back:
                 while back.read(STEP):
                     pass
-        plain("flat", 8 * MIB, seconds)
+        plain("flat", size if shape == "soak" else 8 * MIB, seconds)
     finally:
         os.unlink(path)
 
@@ -105,7 +136,11 @@ def main() -> None:
     size, seconds = int(float(mib) * MIB), float(seconds_of_cpu)
     if shape == "forks":
         forks(size, seconds)
-    elif shape in ("cache", "dirty", "tmpfs"):
+    elif shape == "idle":
+        idle(size, seconds)
+    elif shape in ("populate", "huge"):
+        populate(shape, size, seconds)
+    elif shape in ("cache", "dirty", "soak", "tmpfs"):
         file(shape, size, seconds)
     else:
         plain(shape, size, seconds)

@@ -43,10 +43,20 @@ class Round(NamedTuple):
 
 
 def jobs(seed: int, count: int = 40, shapes: Sequence[str] = MIXED) -> list[Job]:
-    """Of 40 to 700 MiB, evenly: two of them hold 740 on average, and now and then more than there is."""
+    """Of 40 to 700 MiB, as many between 40 and 80 as between 350 and 700, as sizes of files are."""
     chance = random.Random(f"round {seed}")
-    sizes = [chance.randint(40, 700) for _ in range(count)]
+    sizes = [round(40 * (700 / 40) ** chance.random()) for _ in range(count)]
     return [Job(chance.choice(shapes), size, round(chance.uniform(0.4, 1.2), 2)) for size in sizes]
+
+
+def mixed(seed: int) -> list[Job]:
+    """40 tasks, among them two pairs of big ones that start one after the other: who runs two at once meets them."""
+    chance = random.Random(f"pairs {seed}")
+    work = jobs(seed, 36)
+    for _ in range(2):
+        place = chance.randrange(len(work))
+        work[place:place] = [Job("flat", chance.randint(560, 700), 1.2) for _ in range(2)]
+    return work
 
 
 def by_xargs(group: MemoryGroup, work: Sequence[Job], workers: int) -> Round:

@@ -103,9 +103,17 @@ def _end_awaited(pool: PoolSeen, view: View, memory: Memory) -> Why | None:
 def _backing_off(pool: PoolSeen, view: View, memory: Memory) -> Why | None:
     for domain in view.domains[pool.run]:
         back_off = memory.back_off.get(domain.key)
-        if back_off is not None and _lasts(back_off, view.now):
+        if back_off is not None and _lasts(back_off, view.now) and not _fits_alone(pool, domain, view):
             return Why(Reason.BACK_OFF, domain.gauge, domain.available, domain.lines.hold)
     return None
+
+
+def _fits_alone(pool: PoolSeen, domain: Domain, view: View) -> bool:
+    """Where nobody is left there is nobody to be in the way of: one that likely fits may start at once. (measured: half
+    of the time that a round in 1 GiB was slower than it had to be was back-off in front of an empty node)"""
+    if domain.available is None or view.members(domain):
+        return False
+    return view.claims.next(pool).likely <= domain.available - domain.hold
 
 
 def _lasts(back_off: BackOff, now: float) -> bool:

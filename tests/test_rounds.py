@@ -94,7 +94,7 @@ def test_850_mib_are_taken_though_950_are_dirty(program, group):
 
 
 def test_big_files_that_are_written_beside_each_other(program, group):
-    work = [Job("dirty", 300, 0.5) for _ in range(8)]
+    work = [Job("dirty", 300 + n, 0.5) for n in range(8)]
     lossless(by_loadkeeper(group, program, work), work)
 
 

@@ -19,6 +19,7 @@ tmpfs      a file as big on a tmpfs, kept to the end and then unlinked
 
 import mmap
 import os
+import signal
 import sys
 import time
 
@@ -113,8 +114,12 @@ def forks(size: int, seconds: float) -> None:
 
 
 def file(shape: str, size: int, seconds: float) -> None:
-    base = "/dev/shm" if shape == "tmpfs" else os.environ.get("LOAD_FILES", "/var/tmp")
-    path = f"{base}/loadkeeper-load-{os.getpid()}"
+    """Its name is the task's, so that an attempt replaces what one that was killed has left."""
+    base = "/dev/shm" if shape == "tmpfs" else "/var/tmp"
+    path = (
+        f"{base}/loadkeeper-load-{os.environ.get('LOADKEEPER_WORKER', '').partition('.')[0]}-{shape}-{size}-{seconds}"
+    )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     memory = Memory(30 * MIB)
     memory.touch(1.0)
     block = b"\1" * STEP

@@ -26,9 +26,14 @@ class MemoryGroup:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @property
+    def prefix(self) -> list[str]:
+        """Before a command: it is in the group before it is executed."""
+        return ["sh", "-c", _ENTER, str(self.path)]
+
     def start(self, *command: str, **options: object) -> "subprocess.Popen[str]":
-        """A command that is in the group before it is executed."""
-        return subprocess.Popen(["sh", "-c", _ENTER, str(self.path), *command], text=True, **options)  # type: ignore[call-overload,no-any-return]
+        """A command inside the group."""
+        return subprocess.Popen([*self.prefix, *command], text=True, **options)  # type: ignore[call-overload,no-any-return]
 
     def python(self, code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         started = self.start(sys.executable, "-c", code, *arguments, stdout=subprocess.PIPE)
@@ -37,6 +42,12 @@ class MemoryGroup:
 
     def number(self, name: str) -> int:
         return int((self.path / name).read_text())
+
+    def available(self) -> int:
+        """Bytes that can still be taken: the limit, less what is used, and what can be reclaimed."""
+        stat = dict(line.split() for line in (self.path / "memory.stat").read_text().splitlines())
+        files = int(stat["total_active_file"]) + int(stat["total_inactive_file"])
+        return self.number("memory.limit_in_bytes") - self.number("memory.usage_in_bytes") + files
 
     def oom_kills(self) -> int:
         lines = (self.path / "memory.oom_control").read_text().splitlines()

@@ -9,11 +9,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from loadkeeper.channel.address import places
+from loadkeeper.channel.client import Client
+from loadkeeper.channel.messages import Answer, AskStatus, Steer, Steered
+from loadkeeper.errors import ChannelError
+from loadkeeper.model import Want
+from loadkeeper.record.journal import NAME
+from loadkeeper.status import Status
+
 
 class Program:
     """`loadkeeper` with runtime and state directories below ``root``; ends what it started."""
 
     def __init__(self, root: Path, prefix: Sequence[str] = (), environment: dict[str, str] | None = None) -> None:
+        """``prefix`` stands before every command."""
         self.root = root
         self.prefix = list(prefix)
         self.environment = {
@@ -53,6 +62,38 @@ class Program:
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.call("status", "--json").stdout)
         return found
+
+    def ask(self) -> Status | None:
+        """The same without a process of its own, for those who ask often; ``None`` while nobody answers."""
+        for place in places(self.environment):
+            client = Client(place.socket)
+            try:
+                reply = client.ask(AskStatus(), 1.0)
+            except ChannelError:
+                continue
+            finally:
+                client.close()
+            if isinstance(reply, Answer):
+                return reply.status
+        return None
+
+    def steer(self, want: Want, *names: str) -> list[str]:
+        """Tell the load manager what the operator wants; whom it reached."""
+        for place in places(self.environment):
+            client = Client(place.socket)
+            try:
+                reply = client.ask(Steer(want, list(names)), 1.0)
+            except ChannelError:
+                continue
+            finally:
+                client.close()
+            if isinstance(reply, Steered):
+                return reply.reached
+        return []
+
+    def journals(self) -> list[str]:
+        """Of every run so far."""
+        return sorted(str(path) for path in (self.root / "s").glob(f"loadkeeper/runs/*/{NAME}"))
 
     def close(self) -> None:
         for process in self.started:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from ..decide import DEFAULT, Kind, Memory
-from ..model import Decision, RunState, TaskCounts, Want, Why, WorkerReport, WorkerState
+from ..model import Decision, Reason, RunState, TaskCounts, Want, Why, WorkerReport, WorkerState
 from ..record.sentences import sentence
 from ..sense.node import NodeReading
 from ..status import (
@@ -18,7 +18,7 @@ from ..status import (
 )
 from .figures import gauges, of_people
 from .runs import Run
-from .seeing import Readings, state_of
+from .seeing import Readings
 
 
 def iso(epoch: float) -> str:
@@ -105,12 +105,7 @@ def _kind(name: str, memory: Memory) -> KindStatus:
 def _worker(run: Run, worker: WorkerReport, view: View) -> WorkerStatus:
     identity = run.worker_id(worker.n)
     reading = view.readings.get(identity)
-    why = _reason(identity, view.decision)
-    state = state_of(worker, reading, None) if worker.state is WorkerState.STARTING else worker.state
-    if identity in view.decision.ending:
-        state = WorkerState.ENDING
-    elif identity in view.decision.paused and state is not WorkerState.ENDING:
-        state = WorkerState.PAUSED
+    state, why = _state(run, worker, view)
     kinds = {pool.name: pool.kind for pool in run.report.pools} if run.report else {}
     return WorkerStatus(
         pid=worker.pid,
@@ -129,9 +124,19 @@ def _worker(run: Run, worker: WorkerReport, view: View) -> WorkerStatus:
     )
 
 
-def _reason(worker: str, decision: Decision) -> Why | None:
-    ending = decision.ending.get(worker)
-    return ending.why if ending else decision.paused.get(worker)
+def _state(run: Run, worker: WorkerReport, view: View) -> tuple[WorkerState, Why | None]:
+    """What is wanted of it, for the process manager makes that true; its report may be a moment older."""
+    identity = run.worker_id(worker.n)
+    ending, paused = view.decision.ending.get(identity), view.decision.paused.get(identity)
+    if ending is not None or worker.state is WorkerState.ENDING:
+        return WorkerState.ENDING, ending.why if ending else None
+    if paused is not None:
+        return WorkerState.PAUSED, paused
+    if worker.state is WorkerState.PAUSED:
+        stands_with_its_run = run.report is not None and run.report.state is RunState.PAUSED
+        return (WorkerState.PAUSED, Why(Reason.SUSPENDED)) if stands_with_its_run else (WorkerState.RUNNING, None)
+    seen = worker.state is WorkerState.STARTING and identity in view.readings
+    return (WorkerState.RUNNING if seen else worker.state), None
 
 
 def steer(runs: list[Run], want: Want, names: list[str]) -> tuple[list[str], list[str]]:

@@ -66,8 +66,10 @@ def by_xargs(group: MemoryGroup, work: Sequence[Job], workers: int) -> Round:
     return _measure(group, command, work)
 
 
-def by_loadkeeper(group: MemoryGroup, program: Program, work: Sequence[Job], *options: str) -> Round:
-    command = [str(word) for word in program.command("run", *options, sys.executable, LOAD)]
+def by_loadkeeper(
+    group: MemoryGroup, program: Program, work: Sequence[Job], *, python: str = sys.executable, load: str = LOAD
+) -> Round:
+    command = [str(word) for word in program.command("run", python, load)]
     return _measure(group, command, work, program)
 
 

@@ -1,0 +1,164 @@
+"""Without root: everything works but what `doctor` names."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+from support.memory_group import memory_group, parent
+from support.program import Program, marked, state_of, wait_until
+from support.rounds import LIMIT, LOAD, by_loadkeeper, jobs
+
+import loadkeeper
+
+NOBODY = 65534
+DROP = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all", "--no-new-privs"]
+SITE = ":".join(dict.fromkeys(str(Path(module.__file__).parent.parent) for module in (loadkeeper, click)))
+"""Where the program and its libraries lie: with them any interpreter of our version will do."""
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="becoming a plain user needs root"),
+    pytest.mark.timeout(200),
+]
+
+
+def usable() -> str | None:
+    """An interpreter of our version that a plain user may execute: root's own may lie where nobody else may look."""
+    version = f"sys.version_info[:2] == {sys.version_info[:2]}"
+    wanted = f"import os, sys; sys.exit(not ({version} and os.access(sys.executable, os.X_OK)))"
+    for candidate in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
+        done = subprocess.run([*DROP, candidate, "-c", wanted], capture_output=True, check=False)
+        if done.returncode == 0:
+            return candidate
+    return None
+
+
+class PlainProgram(Program):
+    """`loadkeeper` as a plain user runs it."""
+
+    def __init__(self, root: Path, prefix=()) -> None:
+        super().__init__(root, [*prefix, *DROP], {"PYTHONPATH": SITE, "HOME": str(root)})
+        found = usable()
+        if found is None:
+            pytest.skip(f"no Python {sys.version_info[0]}.{sys.version_info[1]} here that a plain user may execute")
+        self.python = found
+        for path in (root, root / "r", root / "s"):
+            os.chown(path, NOBODY, NOBODY)
+
+    def command(self, *words):
+        return [*self.prefix, self.python, "-m", "loadkeeper", *words]
+
+
+@pytest.fixture
+def plain(tmp_path):
+    for path in (tmp_path, *tmp_path.parents[:2]):
+        path.chmod(0o755)
+    made = PlainProgram(tmp_path / "p")
+    yield made
+    made.close()
+
+
+def test_a_list_is_done_and_its_workers_are_the_users(plain):
+    done = plain.call("run", "id -u; echo {}", ":::", "a", "b")
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.split()) == [b"65534", b"65534", b"a", b"b"]
+
+
+def test_workers_are_paused_continued_and_ended(plain):
+    run = plain.start("run", "--name", "r", "--cpu", "off", "sleep", ":::", "60.1", "60.2")
+    pids = wait_until(lambda: workers(plain, 2), 10, "no workers")
+    assert plain.call("pause", "r").returncode == 0
+    wait_until(lambda: all(state_of(pid) == "T" for pid in pids), 5, "they do not stand")
+    assert plain.call("resume", "r").returncode == 0
+    wait_until(lambda: all(state_of(pid) == "S" for pid in pids), 5, "they do not go on")
+    assert plain.call("stop", "r").returncode == 0
+    run.communicate(timeout=20)
+    assert run.returncode == 143
+    assert all(state_of(pid) in ("", "Z") for pid in pids)
+
+
+def workers(program, count):
+    status = program.ask()
+    found = [worker.pid for run in status.runs for worker in run.workers] if status else []
+    return found if len(found) >= count else None
+
+
+def test_a_killed_process_manager_leaves_nobody_behind(plain):
+    line = "setsid sleep 61 & (setsid setsid sleep 62 &) ; sleep {}"
+    run = plain.start("run", "--cpu", "off", line, ":::", "60.3", "60.4")
+    wait_until(lambda: workers(plain, 2), 10, "no workers")
+    name = plain.ask().runs[0].id
+    wait_until(lambda: len(marked(name)) >= 6, 5, "not all are up")
+    os.kill(plain.ask().runs[0].pid, signal.SIGKILL)
+    run.communicate(timeout=10)
+    began = time.monotonic()
+    wait_until(lambda: not marked(name), 5, "somebody lives on")
+    assert time.monotonic() - began < 2.5
+
+
+def test_a_killed_load_manager_is_replaced(plain):
+    run = plain.start("run", "-j", "2", "sleep 0.4; echo {}", ":::", *map(str, range(12)))
+    first = wait_until(lambda: (s := plain.ask()) and s.node.pid, 10, "no load manager")
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: (s := plain.ask()) and s.node.pid != first, 5, "no other one")
+    out, err = run.communicate(timeout=30)
+    assert run.returncode == 0, err.decode()
+    assert sorted(map(int, out.split())) == list(range(12))
+
+
+def test_doctor_names_what_is_reduced(plain):
+    done = plain.call("doctor", "--json")
+    told = {one["try"]: one for one in json.loads(done.stdout)}
+    assert done.returncode == 0, "nothing is missing"
+    assert told["give a worker a control group of its own"]["state"] == "reduced"
+    assert "SIGSTOP" in told["give a worker a control group of its own"]["follows"]
+    assert told["raise the load manager's priority"]["state"] == "reduced"
+    for name in ("take a lock", "stop a process", "read available memory", "write to the state directory"):
+        assert told[name]["state"] == "ok", told[name]
+
+
+def test_freeze_is_refused_with_a_reason(plain):
+    done = plain.call("run", "--pause", "freeze", "true", ":::", "a")
+    assert done.returncode == 2
+    assert b"--pause freeze" in done.stderr
+    assert b"doctor" in done.stderr
+
+
+def test_reading_verbs_of_another_user_see_nothing(plain):
+    plain.start("run", "sleep", ":::", "60")
+    wait_until(lambda: workers(plain, 1), 10, "no worker")
+    other = ["setpriv", f"--reuid={NOBODY - 1}", f"--regid={NOBODY - 1}", "--clear-groups"]
+    stranger = subprocess.run(
+        [*other, plain.python, "-m", "loadkeeper", "status", "--json"],
+        env={**plain.environment, "HOME": "/"},
+        capture_output=True,
+        check=True,
+        timeout=20,
+    )
+    assert json.loads(stranger.stdout)["runs"] == []
+
+
+@pytest.mark.skipif(parent() is None, reason="needs a memory controller of version 1")
+def test_a_round_in_one_gib(tmp_path):
+    for path in (tmp_path, *tmp_path.parents[:2]):
+        path.chmod(0o755)
+    work = jobs(11, 16, ["ramp", "spike", "forks"])
+    with memory_group(LIMIT) as group:
+        program = PlainProgram(tmp_path / "p")
+        came = by_loadkeeper(group, program, work, python=program.python, load=readable(LOAD, tmp_path))
+        program.close()
+    assert came.kernel_kills == 0, came
+    assert (came.code, came.done) == (0, len(work)), came
+
+
+def readable(path: str, where: Path) -> str:
+    copy = where / "load.py"
+    copy.write_bytes(Path(path).read_bytes())
+    copy.chmod(0o755)
+    return str(copy)

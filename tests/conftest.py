@@ -1,4 +1,9 @@
-"""Fixtures that every test file may use."""
+"""Fixtures that every test file may use, and the summary of the long modes."""
+
+import os
+import platform
+import time
+from pathlib import Path
 
 import pytest
 from support.program import Program
@@ -10,3 +15,45 @@ def program(tmp_path):
     made = Program(tmp_path / "p")
     yield made
     made.close()
+
+
+# ------------------------------------------------------------------------------------------------------- the long modes
+
+_reports: list[pytest.TestReport] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long-summary", metavar="FILE", help="write what ran, how long, and what it measured")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" or report.outcome != "passed":
+        _reports.append(report)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    path = session.config.getoption("--long-summary")
+    if path and _reports:
+        Path(path).write_text(_summary())
+
+
+def _summary() -> str:
+    """A table; a test may add what it measured by ``record_property("measured", text)``."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    passed = sum(report.outcome == "passed" for report in _reports)
+    head = [
+        "# The long modes",
+        "",
+        f"`./check long` on {time.strftime('%Y-%m-%d')}: {passed} of {len(_reports)} passed. "
+        f"{os.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release()}, Python {platform.python_version()}.",
+        "",
+        "| test | outcome | seconds | measured |",
+        "|---|---|---|---|",
+    ]
+    return "\n".join([*head, *map(_row, _reports)]) + "\n"
+
+
+def _row(report: pytest.TestReport) -> str:
+    name = report.nodeid.removeprefix("tests/").replace(".py::", ": ").replace("_", " ")
+    measured = "; ".join(str(value) for key, value in report.user_properties if key == "measured")
+    return f"| {name} | {report.outcome} | {report.duration:.1f} | {measured.replace('|', '/')} |"

@@ -82,8 +82,8 @@ class Reason(StrEnum):
 
     # why a worker is paused
     MEMORY_PAUSE = "memory-pause"  # available fell (or is about to fall) to the pause line
-    LEAD = "lead"  # what the worker nearest to its peak still needs is kept free
-    BUDGET_PAUSE = "budget-pause"  # the same two, inside --workers-memory
+    LEAD = "lead"  # what the worker nearest to its peak still needs is kept free (inside --workers-memory, too)
+    BUDGET_PAUSE = "budget-pause"  # as memory-pause, inside --workers-memory
     FOREIGN_CPU = "foreign-cpu"  # somebody else's load on the CPUs
     CPU_PROMISE = "cpu-promise"  # our own load above a --cpu that the user set
     BUDGET_CPU_PAUSE = "budget-cpu-pause"

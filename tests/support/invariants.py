@@ -146,7 +146,7 @@ def patience_ends(seen: Seen, decision: Decision, after: Memory) -> None:
 def whys_have_figures(seen: Seen, decision: Decision) -> None:
     """Whoever is paused for memory is told the reading of this very look, and the line."""
     for why in decision.paused.values():
-        if why.reason in {Reason.MEMORY_PAUSE, Reason.LEAD} and seen.available is not None:
+        if why.gauge == "memory" and why.reason in MEMORY_PAUSES and seen.available is not None:
             assert why.reading == seen.available
             assert why.line is not None
     for verdict in decision.pools.values():

@@ -113,9 +113,9 @@ def _may_stay(worker: Worker, domain: Domain, p: Parameters) -> bool:
 
 
 def _reason(domain: Domain) -> Reason:
-    if domain.gauge == BUDGET:
-        return Reason.BUDGET_PAUSE
-    return Reason.MEMORY_PAUSE if (domain.room or 0.0) < 0 else Reason.LEAD
+    if (domain.room or 0.0) >= 0:
+        return Reason.LEAD
+    return Reason.BUDGET_PAUSE if domain.gauge == BUDGET else Reason.MEMORY_PAUSE
 
 
 # ----------------------------------------------------------------------------------------------------------- continuing

@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 os.environ["PYTHONPATH"] = str(ROOT / "src")
 
-from support.memory_group import memory_group, parent  # noqa: E402
-from support.program import Program, state_of, wait_until  # noqa: E402
+from support.memory_group import MemoryGroup, memory_group, parent  # noqa: E402
+from support.program import Program, stands, state_of, wait_until  # noqa: E402
 
 JOBS = 2000
 ROUNDS = 5
@@ -111,23 +111,25 @@ def crossing() -> None:
     told("line crossed to all stopped", [seconds * 1000 for seconds in took], "ms")
 
 
-def _until_all_stand(program: Program, group: object) -> float:
-    """From the first reading below the pause line (or the first stop, which comes before it) to the last stop but
-    the lead's, which is to go on."""
+def _until_all_stand(program: Program, group: MemoryGroup) -> float:
+    """Seconds from the first reading below the pause line to the last stop but the lead's, which is to go on; negative
+    where they stood before the line was crossed."""
     wait_until(lambda: (s := program.ask()) and s.runs and s.runs[0].workers, 20, "no workers")
-    line = 112 << 20
-    while group.available() > line * 2:  # type: ignore[attr-defined]
-        time.sleep(0.002)
-    pids = [worker.pid for worker in program.ask().runs[0].workers]  # type: ignore[union-attr]
-    crossed = None
+    line, pids = 112 << 20, []
+    while group.available() > 3 * line:
+        status = program.ask()
+        pids = [worker.pid for worker in status.runs[0].workers] if status else pids
+    crossed = stood = None
     until = time.monotonic() + 10
-    while time.monotonic() < until:
-        if crossed is None and group.available() < line:  # type: ignore[attr-defined]
+    while (crossed is None or stood is None) and time.monotonic() < until:
+        if crossed is None and group.available() < line:
             crossed = time.monotonic()
-        living = [state for pid in pids if (state := state_of(pid)) not in ("", "Z")]
-        if sum(state not in "TtD" for state in living) <= 1 and living:
-            return 0.0 if crossed is None else time.monotonic() - crossed
-    raise AssertionError("they do not stand")
+        living = [pid for pid in pids if state_of(pid) not in ("", "Z")]
+        if stood is None and len(living) > 1 and sum(not stands(pid) for pid in living) <= 1:
+            stood = time.monotonic()
+    assert crossed is not None
+    assert stood is not None, "they do not stand"
+    return stood - crossed
 
 
 def idle() -> None:

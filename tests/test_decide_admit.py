@@ -164,9 +164,7 @@ def test_a_budget_admits_inside_itself_though_the_node_is_empty() -> None:
 def test_a_budget_pauses_and_ends_inside_itself() -> None:
     history = History(knowing(*[650] * 8))
     decision = history.look(seen(0.0, 15000, [worker(0, 500), worker(1, 400)], pools=_budget()))
-    assert {id: (w.reason, w.reading) for id, w in decision.paused.items()} == {
-        "run.1": (Reason.LEAD, 124 * MIB)
-    }
+    assert {id: (w.reason, w.reading) for id, w in decision.paused.items()} == {"run.1": (Reason.LEAD, 124 * MIB)}
     decision = history.look(seen(0.5, 15000, [worker(0, 600), worker(1, 400, PAUSED)], pools=_budget()))
     assert {id: e.why.reason for id, e in decision.ending.items()} == {"run.1": Reason.BUDGET_END}
 

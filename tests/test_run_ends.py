@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from support.program import command_of, marked, state_of, wait_until
+from support.program import command_of, marked, stands, state_of, wait_until
 
 SLEEPERS = ("run", "--cpu", "off", "-j", "3", "--name", "sleepers", "sleep", ":::", "60.1", "60.2", "60.3", "60.4")
 HANDLER = "trap 'echo asked >> {0}; exit 0' TERM; echo up >> {0}; while :; do sleep 0.05; done; : {{}}"
@@ -156,23 +156,6 @@ def test_while_there_is_no_load_manager_workers_live_and_paused_ones_stay_paused
     assert all(stands(pid) for pid in workers), "the operator's word is lost"
     program.call("stop", "r")
     assert finish(process)[0] == 143
-
-
-def stands(pid):
-    """Stopped, or frozen with its control group."""
-    return state_of(pid) in ("T", "t") or frozen(pid)
-
-
-def frozen(pid):
-    with open(f"/proc/{pid}/cgroup") as file:
-        path = next((line.split("::")[1].strip() for line in file if line.startswith("0::")), None)
-    for root in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup"):
-        try:
-            with open(f"{root}{path}/cgroup.events") as file:
-                return "frozen 1" in file.read()
-        except OSError:
-            continue
-    return False
 
 
 # ------------------------------------------------------------------------------------------------------------ steering

@@ -152,3 +152,22 @@ def marked(run: str) -> list[int]:
         if mark in environment and state_of(pid) not in ("Z", "X", ""):
             found.append(pid)
     return found
+
+
+def stands(pid: int) -> bool:
+    """Stopped, or frozen with its control group."""
+    return state_of(pid) in ("T", "t") or _frozen(pid)
+
+
+def _frozen(pid: int) -> bool:
+    try:
+        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    except OSError:
+        return False
+    path = next((line.split("::")[1].strip() for line in lines if line.startswith("0::")), None)
+    for root in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup"):
+        try:
+            return "frozen 1" in Path(f"{root}{path}/cgroup.events").read_text()
+        except OSError:
+            continue
+    return False

@@ -12,19 +12,34 @@ def next_look(view: View, memory: Memory) -> float:
     """What a burst could take, not what the present speed takes: a process can begin at any time to take 2.5 GiB/s
     and more, and a look that comes 41 ms late, after a sleep of 96, lost a node of 1 GiB (measured)."""
     p = view.p
-    look = p.look_most
+    look = p.look_calm if is_calm(view, memory) else p.look_most
     for domain in _node_domains(view):
         if domain.room is not None and view.workers:
-            look = min(look, max(p.look_least, domain.room / (p.burst * max(view.seen.cpus, 1.0))))
+            look = min(look, max(p.look_least, domain.room / _burst(view)))
     if view.now - memory.paused_at < p.look_paused_for:
         look = min(look, p.look_paused)
     return look
 
 
-def next_sweep(view: View) -> float:
+def _burst(view: View) -> float:
+    """Bytes a second that all cores together could take."""
+    return view.p.burst * max(view.seen.cpus, 1.0)
+
+
+def is_calm(view: View, memory: Memory) -> bool:
+    """Nobody stands or leaves, and even a burst would need some seconds to any line."""
+    if memory.paused or memory.ending or memory.load.throttles:
+        return False
+    rooms = [domain.room for domains in view.domains.values() for domain in domains]
+    return all(room is not None and room > view.p.calm * _burst(view) for room in rooms)
+
+
+def next_sweep(view: View, memory: Memory) -> float:
     """Fast while available falls or is low, but never so often that reading the workers costs more than 2 % of a
-    core."""
+    core; seldom while all is calm."""
     p, count = view.p, len(view.workers)
+    if is_calm(view, memory):
+        return p.sweep_most
     domains = [domain for domains in view.domains.values() for domain in domains]
     fast = any(
         d.speed > p.sweep_falling * d.total or d.reckoned is None or d.reckoned < p.sweep_low * d.total for d in domains

@@ -108,6 +108,8 @@ class Parameters(Struct, frozen=True, kw_only=True):
     # looks and sweeps
     burst: float = 2.5 * GIB  # bytes/s a core could take: measured 0.7 to 1.9 with 4 KiB pages, to 11 with huge pages
     look_most: float = 0.1
+    look_calm: float = 0.25  # while nobody stands and a burst of all cores ...
+    calm: float = 4.0  # ... would need so many seconds to the pause line
     look_least: float = 0.005
     look_paused: float = 0.02  # for a while after a pause; simulated: without, OOM kills
     look_paused_for: float = 0.3

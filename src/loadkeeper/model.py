@@ -103,7 +103,7 @@ class Reason(StrEnum):
     HALT = "halt"  # ^C, SIGTERM, SIGHUP, or the run gave up
     ORPHAN = "orphan"  # its process manager is dead
 
-    OPERATOR = "operator"  # somebody asked for it: pause, resume, stop, drain
+    OPERATOR = "operator"  # the operator asked for it: pause, resume, stop, drain
 
 
 class Why(Struct, frozen=True, omit_defaults=True):

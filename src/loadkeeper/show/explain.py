@@ -139,7 +139,7 @@ class _Teller:
 
     def _paused(self, run: RunStatus, worker: WorkerStatus) -> str:
         if worker.reason is not None and worker.reason.reason is Reason.OPERATOR:
-            why = f"paused because somebody asked for it; `loadkeeper resume {worker.id}` continues it"
+            why = f"paused because the operator asked for it; `loadkeeper resume {worker.id}` continues it"
         else:
             why = clean(worker.why) or "paused, and nobody says why"
         stood = _since(self._journals.events(run, worker.id), self._now)
@@ -216,7 +216,7 @@ def _workers(workers: Sequence[WorkerStatus]) -> str:
 def _admission(run: RunStatus, pool: PoolStatus) -> str:
     waiting = run.tasks.waiting
     if pool.reason is not None and pool.reason.reason is Reason.OPERATOR:
-        return f"nothing more starts because somebody asked for it; `loadkeeper resume {run.id}` lets it go on"
+        return f"nothing more starts because the operator asked for it; `loadkeeper resume {run.id}` lets it go on"
     if pool.why:
         return clean(pool.why)
     return "nothing holds it back" if waiting is None else f"nothing holds back the {waiting} that wait"
@@ -224,7 +224,7 @@ def _admission(run: RunStatus, pool: PoolStatus) -> str:
 
 def _ending(worker: WorkerStatus) -> str:
     if worker.reason is not None and worker.reason.reason is Reason.OPERATOR:
-        return "ending because somebody asked for it; its task is given back"
+        return "ending because the operator asked for it; its task is given back"
     return clean(worker.why) or "ending; its task is given back"
 
 

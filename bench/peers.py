@@ -2,8 +2,8 @@
 
 Peers: one at a time, ``xargs -P2``, ``xargs -P4``, and GNU parallel ``-j4`` with ``--memfree 100M`` or ``--memsuspend
 100M``. GNU parallel reads /proc/meminfo, which is the machine's: it gets one that tells the group's truth, in a mount
-namespace of its own. A cell is seconds / kernel kills / tasks lost; a peer is ended (*never*) after 8 times what one at a
-time took. Needs root and a memory controller of version 1. Prints a table in Markdown.
+namespace of its own. A cell is seconds / kernel kills / tasks lost; a peer is ended (*never*) after 8 times what one at
+a time took. Needs root and a memory controller of version 1. Prints a table in Markdown.
 """
 
 import os

@@ -135,3 +135,18 @@ def test_a_list_that_cannot_be_read_to_its_end_is_said(program):
     assert done.returncode == 2
     assert b"Input/output error" in done.stderr
     assert b"-a /proc/self/mem" in done.stderr
+
+
+def test_a_value_that_no_program_can_be_given_fails_its_task_alone(program):
+    done = program.call("run", "echo", stdin=b"a\nb\0c\nd\n")
+    assert done.returncode == 1
+    assert sorted(done.stdout.split()) == [b"a", b"d"]
+    assert b"NUL byte" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_value_that_is_too_long_for_the_kernel_fails_its_task_alone(program):
+    done = program.call("run", "echo", stdin=b"a\n" + b"x" * 200_000 + b"\nd\n")
+    assert done.returncode == 1
+    assert sorted(done.stdout.split()) == [b"a", b"d"]
+    assert b"too long" in done.stderr

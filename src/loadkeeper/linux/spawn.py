@@ -7,6 +7,7 @@ is ten times slower still and not safe beside threads.
 """
 
 import contextlib
+import errno
 import functools
 import os
 import re
@@ -18,7 +19,7 @@ from typing import NamedTuple
 
 from . import proc
 from .cgroup import Leaf
-from .programs import MachineFull, SpawnError, explain, find, forget
+from .programs import MachineFull, SpawnError, explain, find, forget, shown
 
 __all__ = [
     "PLAIN",
@@ -86,6 +87,11 @@ def spawn(  # noqa: PLR0913 - the three streams are one thing with three names
     except OSError as error:
         forget(arguments[0], environment)
         raise explain(program, error) from None
+    except ValueError:
+        raise SpawnError(
+            f"{shown(program)} cannot be started: an argument holds a NUL byte, which no program can be given",
+            errno.EINVAL,
+        ) from None
 
 
 def _plain(

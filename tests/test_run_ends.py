@@ -49,9 +49,11 @@ def test_a_signal_ends_the_run_gently(program, tmp_path, number, code):
 
 
 def test_twice_ends_at_once(program, tmp_path):
-    stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+    up = tmp_path / "up"
+    stubborn = f"import signal, time; signal.signal(15, signal.SIG_IGN); open({str(up)!r}, 'w'); time.sleep(60)"
     process = program.start("run", sys.executable, "-c", stubborn, ":::", "x")
     run = run_of(program)["id"]
+    wait_until(up.exists, 10, "the worker is not up")
     process.send_signal(signal.SIGINT)
     time.sleep(0.3)
     assert process.poll() is None, "the first one is gentle"

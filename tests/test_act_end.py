@@ -423,3 +423,11 @@ def test_what_will_not_die_is_given_up_in_time(crew, monkeypatch):
     begun = now()
     assert not Reaper(crew.run).end_leftovers(timeout=0.05)
     assert now() - begun < 2
+
+
+def test_who_had_exited_before_was_not_ended_by_us(crew):
+    worker = crew.worker("true")
+    until(worker.process.exited)
+    worker.end(time.monotonic(), Why(Reason.TIMEOUT), kill=True)
+    left = worker.exited()
+    assert (left.code, left.ended_for) == (0, None)

@@ -14,6 +14,8 @@ TABLE = [
     (["run", "--memory", "9999G", "true", ":::", "a"], "--memory", "more than this node has"),
     (["run", "--workers-memory", "9999G", "true", ":::", "a"], "--workers-memory", "more than this node has"),
     (["run", "--memory-need", "9999G", "true", ":::", "a"], "--memory-need", "more than this node has"),
+    (["run", "--workers-memory", "0", "true", ":::", "a"], "--workers-memory", "no memory at all"),
+    (["run", "--memory-per-worker", "0", "true", ":::", "a"], "--memory-per-worker", "no memory at all"),
     (["run", "--memory-per-worker", "x", "true", ":::", "a"], "--memory-per-worker", "200M"),
     (["run", "--cpu", "999", "true", ":::", "a"], "--cpu", "more than this node has"),
     (["run", "--workers-cpu", "0", "true", ":::", "a"], "--workers-cpu", "cores"),

@@ -33,7 +33,7 @@ def worker():
 
 def end(guard: Guard, run: str, grace: float, processes) -> float:
     began = time.monotonic()
-    guard.orphaned(run, grace, began)
+    guard.orphaned(run, [], grace, began)
     while guard.busy:
         assert time.monotonic() - began < 10, "the guard does not come to an end"
         guard.turn(time.monotonic())

@@ -102,6 +102,39 @@ def test_workers_of_a_killed_process_manager_are_ended(program):
     assert time.monotonic() - began < 2.5
 
 
+def test_no_control_group_is_left_of_a_killed_process_manager(program):
+    """Though its workers were frozen."""
+    process = program.start("run", "-j", "2", "--name", "r", "sleep", ":::", "60.5", "60.6")
+    run = run_of(program, 2)
+    groups = [
+        path for path in (group_of(worker["pid"]) for worker in run["workers"]) if f"loadkeeper-{run['id']}" in path
+    ]
+    program.call("pause", "r")
+    wait_until(lambda: all(stands(worker["pid"]) for worker in run["workers"]), 5, "they do not stand")
+    process.kill()
+    process.wait()
+    wait_until(lambda: not marked(run["id"]), 3, "somebody lives on")
+    wait_until(lambda: not [path for path in groups if os.path.exists(path)], 3, f"left: {groups}")
+
+
+def group_of(pid):
+    """The directory of its version 2 control group."""
+    with open(f"/proc/{pid}/cgroup") as file:
+        path = next((line.split("::")[1].strip() for line in file if line.startswith("0::")), "")
+    return next(
+        (root + path for root in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup") if os.path.exists(root + path)), ""
+    )
+
+
+def test_a_worker_that_cleared_its_environment_is_ended_with_its_killed_manager(program):
+    process = program.start("run", "-j", "1", "env", "-i", "sleep", ":::", "60.7")
+    worker = run_of(program)["workers"][0]["pid"]
+    wait_until(lambda: command_of(worker).startswith(b"sleep"), 5, "it does not run")
+    process.kill()
+    process.wait()
+    wait_until(lambda: state_of(worker) in ("", "Z"), 3, "it lives on")
+
+
 def test_a_process_manager_killed_at_any_moment_leaves_nobody(program):
     chance = random.Random(3)
     for _ in range(12):
@@ -215,6 +248,9 @@ def test_a_name_that_nobody_has_is_an_error(program):
     done = program.call("pause", "nobody")
     assert done.returncode == 2
     assert b"nobody" in done.stderr
+    done = program.call("pause", "nobody", "sleepers")  # and whoever was reached is told
+    assert done.returncode == 2
+    assert done.stdout.startswith(b"paused: ")
     process.send_signal(signal.SIGTERM)
     finish(process)
 

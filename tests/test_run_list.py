@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import subprocess
+import time
 
 import pytest
 from support.program import wait_until
@@ -144,3 +146,48 @@ def test_every_verb_has_help_with_an_example(program, verb):
     done = program.call(verb, "--help")
     assert done.returncode == 0
     assert b"loadkeeper " + verb.encode() in done.stdout
+
+
+def test_a_pipe_that_does_not_block_is_read_to_its_end(program):
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    run = program.start("run", "echo", stdin=reading)
+    time.sleep(1)
+    os.write(writing, b"late\n")
+    os.close(writing)
+    os.close(reading)
+    out, err = run.communicate(timeout=20)
+    assert (run.returncode, out) == (0, b"late\n"), err
+
+
+def test_what_a_worker_left_writes_into_no_other_tasks_output(program, tmp_path):
+    """It lives for some milliseconds longer than its task, in a session of its own."""
+    script = tmp_path / "left.sh"
+    script.write_text(
+        "echo begin $1\nif [ $(($1 % 10)) = 1 ]; then setsid sh -c "
+        "'i=0; while [ $i -lt 3000 ]; do echo LEFT; i=$((i+1)); done' & fi\necho end $1\n"
+    )
+    values = [":::", *map(str, range(60))]
+    done = program.call("run", "--pause", "stop", "-j", "4", "--cpu", "off", "sh", str(script), *values)
+    assert done.returncode == 0, done.stderr
+    groups = done.stdout.split(b"begin ")[1:]
+    assert len(groups) == 60
+    for group in groups:
+        number = int(group.split()[0])
+        assert b"end %d\n" % number in group
+        assert number % 10 == 1 or group == b"%d\nend %d\n" % (number, number)
+
+
+def test_a_reader_that_never_reads_does_not_hold_a_run_that_is_to_stop(program):
+    run = program.start("run", "--quiet", "head -c 300000 /dev/zero; echo {}", ":::", "x", "y")
+    time.sleep(2)
+    run.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    run.send_signal(signal.SIGINT)
+    assert run.wait(10) is not None
+    assert b"not printed" in run.stderr.read()
+
+
+def test_a_name_that_is_no_text(program):
+    done = program.call("run", "--name", b"\xff", "--kind", b"\xfe", "echo", ":::", "a")
+    assert (done.returncode, done.stdout) == (0, b"a\n"), done.stderr

@@ -77,6 +77,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.exit(exit.exit_code)
     except click.Abort:
         sys.exit(130)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(2)
     except click.ClickException as error:
         click.echo(f"loadkeeper: {error.format_message()}", err=True)
         sys.exit(2)

@@ -4,15 +4,16 @@ Thread-free, with one descriptor to wait on; the process manager is built on it.
 where there is none, and brings up another when it dies.
 """
 
+import os
 import select
 import shlex
 import sys
 import time
 from collections.abc import Mapping
 
-from .channel.address import Place, place
+from .channel.address import Place, place, secure
 from .channel.client import Client, listening
-from .errors import ChannelError
+from .errors import ChannelError, LoadkeeperError
 from .linux.process import Process
 from .linux.spawn import reap_helper, spawn_daemon
 from .model import Bye, Hello, Report, Verdict, Welcome
@@ -65,6 +66,8 @@ class Member:
 
     def due(self, now: float) -> float | None:
         """Seconds until `turn` must be called at the latest."""
+        if self._client is not None and self._client.pending:
+            return 0.0
         if self.connected:
             return 1.0 if self._helpers else None
         return max(0.0, self._asked + self._pause() - now)
@@ -78,10 +81,13 @@ class Member:
     def turn(self, now: float) -> bool:
         """Take in what has arrived, watch the load manager; True when there is a new verdict."""
         self._helpers = [pid for pid in self._helpers if not reap_helper(pid)]
-        if self._manager is not None and not self._manager.alive():
-            self._lose(now)
-        elif not self.connected and now >= self._asked + self._pause():
-            self._hello(now)
+        try:
+            if self._manager is not None and not self._manager.alive():
+                self._lose(now)
+            elif not self.connected and now >= self._asked + self._pause():
+                self._hello(now)
+        except (LoadkeeperError, OSError) as error:  # the next one is tried again, less and less often
+            self.errors.append(str(error))
         return self._hear()
 
     def leave(self) -> None:
@@ -149,6 +155,9 @@ class Member:
         self._attempts += 1
         if self._client is not None:
             self._client.close()
+            self._client = None
+        secure(os.path.dirname(self._place.directory))
+        secure(self._place.directory)  # somebody may have tidied up under a living run
         self._client = Client(self._place.socket)
         self._epoll.register(self._client.fileno(), select.EPOLLIN)
         self._client.send(self.hello)
@@ -165,6 +174,6 @@ class Member:
             or name == "_CONDOR_MACHINE_AD"
             or (name.startswith("LOADKEEPER_") and not (name + "_").startswith("LOADKEEPER_WORKER_"))
         }
-        own = [sys.executable, "-m", "loadkeeper.load_manager", self._place.directory]
+        own = [sys.executable, "-P", "-m", "loadkeeper.load_manager", self._place.directory]
         command = shlex.split(self._lm_command) if self._lm_command else own
         return spawn_daemon(command, environment, self._place.log)

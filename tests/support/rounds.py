@@ -67,9 +67,14 @@ def by_xargs(group: MemoryGroup, work: Sequence[Job], workers: int) -> Round:
 
 
 def by_loadkeeper(
-    group: MemoryGroup, program: Program, work: Sequence[Job], *, python: str = sys.executable, load: str = LOAD
+    group: MemoryGroup,
+    program: Program,
+    work: Sequence[Job],
+    *options: str,
+    python: str = sys.executable,
+    load: str = LOAD,
 ) -> Round:
-    command = [str(word) for word in program.command("run", python, load)]
+    command = [str(word) for word in program.command("run", *options, python, load)]
     return _measure(group, command, work, program)
 
 

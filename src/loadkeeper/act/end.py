@@ -32,7 +32,8 @@ def end_all(  # noqa: PLR0913 - one ladder, and each of its rungs can be set
     signum: int = signal.SIGTERM,
 ) -> None:
     """Ask these workers to end, or kill them now. One that is ending already is not asked again, but its grace may
-    become shorter; the first why stays."""
+    become shorter; the first why stays. One that has exited by itself was not ended by us."""
+    wanted = {worker: why for worker, why in wanted.items() if not worker.process.exited()}
     asked = [worker for worker, why in wanted.items() if worker.enter_end(now, why, now if kill else now + grace)]
     if kill:
         _kill([worker for worker in wanted if not worker.killed])

@@ -39,6 +39,11 @@ class Client:
     def fileno(self) -> int:
         return int(self._socket.fd)
 
+    @property
+    def pending(self) -> bool:
+        """Something has arrived and was not received: `fileno` may stay silent about it, for a send takes its edge."""
+        return self._socket.poll(0, zmq.POLLIN) != 0
+
     def send(self, message: ToLoadManager) -> bool:
         """False when the queue to a load manager that does not read is full: the next whole state replaces it."""
         try:

@@ -58,7 +58,7 @@ def _tell(files: list[Path]) -> None:
     """What came of it, from the disk."""
     packed = [Path(f"{file}.xz") for file in files]
     there = [file for file in packed if file.exists()]
-    before = sum(file.stat().st_size for file in files)
+    before = sum(file.with_suffix("").stat().st_size for file in there)
     after = sum(file.stat().st_size for file in there)
     click.echo(
         f"{len(there)} of {len(files)} files compressed: {before / 2**20:.0f} MiB became {after / 2**20:.0f} MiB, "

@@ -68,9 +68,27 @@ def parse_some_duration(text: str) -> float:
     return seconds
 
 
+def parse_some_memory(text: str) -> Amount:
+    """A share or size above zero. Raises SettingsError."""
+    amount = parse_memory(text)
+    if not amount.of(1.0):
+        raise SettingsError(f"{text!r} is no memory at all; write it as 10% or 2G")
+    return amount
+
+
+def parse_some_size(text: str) -> int:
+    """A size above zero. Raises SettingsError."""
+    size = parse_size(text)
+    if not size:
+        raise SettingsError(f"{text!r} is no memory at all; write it as 200M or 2G")
+    return size
+
+
 CPUS = Unit[Amount]("share|cores", parse_cpus, "off")
 MEMORY = Unit[Amount]("share|size", parse_memory, "off")
+SOME_MEMORY = Unit[Amount]("share|size", parse_some_memory, "off")
 SIZE = Unit[int]("size", parse_size)
+SOME_SIZE = Unit[int]("size", parse_some_size)
 DURATION = Unit[float]("time", parse_duration)
 SOME_DURATION = Unit[float]("time", parse_some_duration)
 GIVE_UP = Unit[float]("time", parse_some_duration, "never")

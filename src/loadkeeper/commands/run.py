@@ -30,6 +30,8 @@ from .options import (
     PRESSURE,
     SIZE,
     SOME_DURATION,
+    SOME_MEMORY,
+    SOME_SIZE,
     Off,
 )
 
@@ -65,10 +67,12 @@ def _option(*names: str, **settings: Any) -> Callable[[F], F]:
 @_option("--memory-gap", type=SIZE, metavar="SIZE", help="Added to what --memory keeps available.")
 @_option("--swap", type=MEMORY, metavar="SHARE|SIZE", help="Swap to keep free: below it nothing is added.")
 @_option("--pressure", type=PRESSURE, metavar="cpu=40%,io=30%", help="Pressure above which nothing is added.")
-@_option("--workers-memory", type=MEMORY, metavar="SHARE|SIZE", help="What all workers of this run may hold together.")
+@_option(
+    "--workers-memory", type=SOME_MEMORY, metavar="SHARE|SIZE", help="What the workers of this run may hold in all."
+)
 @_option("--workers-cpu", type=CPUS, metavar="SHARE|CORES", help="CPU that all workers of this run may use together.")
-@_option("--memory-per-worker", type=SIZE, metavar="SIZE", help="End a worker that holds more.")
-@_option("--memory-need", type=SIZE, metavar="SIZE", help="Reserve so much for each worker instead of what is learned.")
+@_option("--memory-per-worker", type=SOME_SIZE, metavar="SIZE", help="End a worker that holds more.")
+@_option("--memory-need", type=SOME_SIZE, metavar="SIZE", help="Reserve so much for each, instead of what is learned.")
 @_option("--pause", type=click.Choice([mode.value for mode in PauseMode]), default="auto", help="How to pause. [auto]")
 @_option("--grace", type=DURATION, metavar="TIME", default=10.0, help="From TERM to KILL. [10s]")
 @_option("--max-pause", type=SOME_DURATION, metavar="TIME", default=300.0, help="All pauses of an attempt. [5m]")
@@ -149,11 +153,16 @@ def _settings(options: dict[str, Any]) -> RunSettings:
         pause=PauseMode(given["pause"]),
         grace=given["grace"],
         priority=given["priority"],
-        name=given["name"],
-        kind=given["kind"],
+        name=_readable(given["name"]),
+        kind=_readable(given["kind"]),
         lm_command=given.get("lm_command"),
         quiet=given["quiet"],
     )
+
+
+def _readable(name: str) -> str:
+    """Bytes that are no text are shown as such."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _split(words: tuple[str, ...]) -> tuple[tuple[str, ...], list[bytes] | None]:

@@ -29,14 +29,14 @@ def _steer(want: Want, names: tuple[str, ...], as_json: bool) -> int:
         if isinstance(reply, Steered):
             reached += reply.reached
             unknown &= set(reply.unknown)
-    if unknown and names:
-        raise UsageError(f"there is no run, pool or worker {', '.join(sorted(unknown))}; `loadkeeper list` names them")
     if as_json:
-        click.echo(json.dumps({"want": want.value, "reached": reached}))
+        click.echo(json.dumps({"want": want.value, "reached": reached, "unknown": sorted(unknown)}))
     elif reached:
         click.echo(f"{PAST[want]}: {', '.join(reached)}")
-    else:
+    elif not names:
         click.echo("nothing runs")
+    if unknown:
+        raise UsageError(f"there is no run, pool or worker {', '.join(sorted(unknown))}; `loadkeeper list` names them")
     return 0
 
 

@@ -201,7 +201,14 @@ def _stand_in(
 
 
 def _is_set_by_shells(key: bytes, value: bytes) -> bool:
-    return key == b"PWD" and value != os.getcwdb()
+    return key == b"PWD" and value != _directory()
+
+
+def _directory() -> bytes:
+    try:
+        return os.getcwdb()
+    except OSError:
+        return b""  # it was removed under us
 
 
 def _is_name(name: bytes) -> bool:

@@ -163,7 +163,7 @@ class LoadManager:
         """A process manager that died leaves its workers to the guard."""
         for run in [run for run in self._runs.values() if not run.process.alive()]:
             del self._runs[run.id]
-            self._guard.orphaned(run.id, min(run.hello.grace, 1.0), time.monotonic())
+            self._guard.orphaned(run.id, run.workers(), min(run.hello.grace, 1.0), time.monotonic())
             self._forget(run)
 
     def _forget(self, run: Run) -> None:

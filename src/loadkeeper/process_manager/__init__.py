@@ -122,7 +122,8 @@ class ProcessManager:
         self._member.leave()
         left = self._left()
         self.job.source.close()
-        self._starter.close()
+        if not self._starter.close(self._signalled):
+            self._teller.say("output of tasks was not printed: nobody reads our stdout, and a signal came")
         summary = self._teller.summary(self._counts, self._halting, left)
         if fault := self._records.close():
             self._teller.say(fault)
@@ -131,6 +132,10 @@ class ProcessManager:
             self._signals.close()
         self._crew.close()
         return summary
+
+    def _signalled(self) -> bool:
+        stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        return self._signals is not None and any(number in stops for number in self._signals.take())
 
     def _left(self) -> int | None:
         """Tasks that are not done; None: nobody knows how many."""

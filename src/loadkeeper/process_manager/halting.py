@@ -24,6 +24,11 @@ class Halting:
         """Nothing more is started."""
         return self._why is not None or self.drain
 
+    @property
+    def brief(self) -> str:
+        """The message for the last line, where nothing can be done about it any more."""
+        return self.message.removesuffix(f": {GENTLE}")
+
     def take(self) -> tuple[bool, Why | None]:
         """(whether something was said since this was last asked, why everybody ends: None, they do not)."""
         news, self._news = self._news, False
@@ -36,7 +41,7 @@ class Halting:
             self.message = f"{number.name} again: ended at once"
             self._news = True
         else:
-            self._stop(f"{number.name}: {GENTLE}", Reason.HALT, 128 + number)
+            self._stop(f"ended by {number.name}: {GENTLE}", Reason.HALT, 128 + number)
 
     def wanted(self, want: Want, *, critical: bool) -> None:
         """What the operator wants of the whole run, and whether the load manager gives up."""

@@ -3,6 +3,7 @@
 import errno
 import os
 import time
+from collections.abc import Callable
 
 from ..act.worker import Worker
 from ..errors import UsageError
@@ -109,8 +110,9 @@ class Starter:
             self.files.give(streams)
         return written
 
-    def close(self) -> None:
-        """Print what is left."""
-        self.printer.close()
+    def close(self, stop: Callable[[], bool]) -> bool:
+        """Print what is left, until ``stop`` says so; False when something was not printed."""
+        printed = self.printer.close(stop=stop)
         self.files.close()
         os.close(self._null)
+        return printed

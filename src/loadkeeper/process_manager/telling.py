@@ -88,7 +88,7 @@ class Teller:
             seconds=time.monotonic() - self._began,
             critical=halting.critical,
             stopped=halting.exit_code,
-            message=halting.message,
+            message=halting.brief,
         )
 
     def close(self, summary: Summary) -> None:

@@ -9,10 +9,14 @@ import errno
 import os
 import tempfile
 import threading
+import time
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 CHUNK = 1 << 18
+PATIENCE = 0.1
+"""Seconds between two looks at whether to wait on for a reader that does not read."""
 BOUND = 64 << 20
 """Bytes that may wait for a slow reader; beyond, nothing new is started until it has caught up."""
 
@@ -35,11 +39,12 @@ class OutputFiles:
         return self._free.pop() if self._free else Streams(self._unnamed(), self._unnamed())
 
     def give(self, streams: Streams) -> None:
-        """Take a pair back, emptied."""
-        for descriptor in streams:
-            if os.fstat(descriptor).st_size:
-                os.ftruncate(descriptor, 0)
-        self._free.append(streams)
+        """Take a pair back. One that was written to is closed: something that its worker left may write on for a
+        moment, into what would be another task's."""
+        if any(os.fstat(descriptor).st_size for descriptor in streams):
+            self.drop(streams)
+        else:
+            self._free.append(streams)
 
     def drop(self, streams: Streams) -> None:
         """Close a pair that somebody may still write to."""
@@ -74,7 +79,7 @@ class Printer:
     def __init__(self, files: OutputFiles, stdout: int = 1, stderr: int = 2) -> None:
         self._files = files
         self._targets = (stdout, stderr)
-        self._queue: deque[Streams] = deque()
+        self._queue: deque[tuple[Streams, int]] = deque()  # with their bytes
         self._waiting = 0
         self._wake = threading.Condition()
         self._closing = False
@@ -95,20 +100,21 @@ class Printer:
             self._files.give(streams)
             return
         with self._wake:
-            self._queue.append(streams)
+            self._queue.append((streams, size))
             self._waiting += size
             if not self._started:
                 self._started = True
                 self._thread.start()
             self._wake.notify()
 
-    def close(self, seconds: float | None = None) -> bool:
-        """Print what is left; False if it did not all go out within ``seconds``."""
+    def close(self, seconds: float | None = None, stop: Callable[[], bool] | None = None) -> bool:
+        """Print what is left; False if it did not all go out within ``seconds``, or before ``stop`` said so."""
         with self._wake:
             self._closing = True
             self._wake.notify()
-        if self._started:
-            self._thread.join(seconds)
+        until = float("inf") if seconds is None else time.monotonic() + seconds
+        while self._started and self._thread.is_alive() and time.monotonic() < until and not (stop and stop()):
+            self._thread.join(min(PATIENCE, max(0.0, until - time.monotonic())))
         return not self._queue
 
     def _run(self) -> None:
@@ -120,19 +126,19 @@ class Printer:
                     return
                 batch = list(self._queue)
             self.before()
-            for streams in batch:
+            for streams, _ in batch:
                 for source, target in zip(streams, self._targets, strict=True):
-                    self._copy(source, target)
+                    self._copy(source, target, os.fstat(source).st_size)
             self.after()
             with self._wake:
-                for streams in batch:
-                    self._waiting -= sum(os.fstat(descriptor).st_size for descriptor in streams)
+                for streams, size in batch:
+                    self._waiting -= size
                     self._queue.popleft()
                     self._files.give(streams)
 
-    def _copy(self, source: int, target: int) -> None:
+    def _copy(self, source: int, target: int, size: int) -> None:
         place = 0
-        while self.broken is None and (chunk := os.pread(source, CHUNK, place)):
+        while self.broken is None and (chunk := os.pread(source, min(CHUNK, size - place), place)):
             try:
                 place += os.write(target, chunk)
             except BlockingIOError:

@@ -5,6 +5,7 @@ and the first task starts at the first line.
 """
 
 import os
+import select
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -138,10 +139,19 @@ class Stream(Source):
         return True
 
 
+def _read(descriptor: int) -> bytes:
+    """Some bytes, none at the end. Whoever made the pipe may have set it not to block."""
+    while True:
+        try:
+            return os.read(descriptor, CHUNK)
+        except BlockingIOError:
+            select.select([descriptor], [], [])
+
+
 def _split(descriptor: int, separator: bytes) -> Iterator[bytes]:
     """Values between separators, as soon as each is complete; the last one may lack its separator."""
     head: list[bytes] = []  # a value that is not complete yet, in pieces: no copy of a long one at each chunk
-    while chunk := os.read(descriptor, CHUNK):
+    while chunk := _read(descriptor):
         *values, rest = chunk.split(separator)
         if values:
             values[0] = b"".join((*head, values[0]))

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import pytest
@@ -127,7 +127,8 @@ class Crew:
         deadline = time.monotonic() + 10
         while (left := marked(self.run)) and time.monotonic() < deadline:
             for found in left:
-                os.kill(found.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it went away since it was found
+                    os.kill(found.pid, signal.SIGKILL)
         for worker in self.workers:
             until(worker.process.exited)
             worker.process.reap()

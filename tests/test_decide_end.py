@@ -150,6 +150,25 @@ def test_an_end_that_was_not_begun_is_dropped_when_memory_came_back() -> None:
     assert set(decision.paused) == {"run.1", "run.2"}
 
 
+def test_a_kill_that_was_not_begun_is_dropped_as_well() -> None:
+    """Who has to begin it looks once more and leaves it alone: one that was awaited for ever held up a whole run."""
+    history = _at_the_end_line()
+    sizes = [worker(0, 2900), worker(1, 2000, PAUSED), worker(2, 1500, PAUSED)]
+    assert history.look(seen(0.2, 200, sizes)).ending["run.1"].kill
+    decision = history.look(seen(0.3, 1000, sizes))
+    assert not decision.ending
+    assert "run.1" in decision.paused
+
+
+def test_an_end_that_nobody_begins_is_decided_anew() -> None:
+    """Memory was back for the moment in which it was looked at once more, and for none in which we looked."""
+    history = _at_the_end_line()
+    sizes = [worker(0, 2900), worker(1, 2000, PAUSED), worker(2, 1500, PAUSED)]
+    assert set(history.look(seen(0.5, 600, sizes)).ending) == {"run.1"}
+    assert not history.look(seen(0.7, 600, sizes)).ending
+    assert set(history.look(seen(0.8, 480, sizes)).ending) == {"run.1"}
+
+
 def test_an_end_that_has_begun_is_never_dropped() -> None:
     history = _at_the_end_line()
     sizes = [worker(0, 2900), worker(1, 2000, ENDING), worker(2, 1500, PAUSED)]

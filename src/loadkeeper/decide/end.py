@@ -21,16 +21,24 @@ def settle(view: View, memory: Memory) -> Memory:
     paused = {id: pause for id, pause in memory.paused.items() if id in live}
     memory = replace(memory, paused=paused)
     for id, end in sorted(ending.items()):
-        if _recovered(live[id], end, view):
+        if not _begun(live[id]) and _is_over(live[id], end, view):
             memory = _drop(id, end, memory)
     return memory
 
 
-def _recovered(worker: Worker, end: End, view: View) -> bool:
-    if end.recovered is None or end.kill or worker.seen.state is WorkerState.ENDING or worker.seen.exiting:
+def _begun(worker: Worker) -> bool:
+    return worker.seen.state is WorkerState.ENDING or worker.seen.exiting
+
+
+def _is_over(worker: Worker, end: End, view: View) -> bool:
+    """Memory has come back; or its process manager, which looks once more before the signal, found that it had for a
+    moment, and nothing was done: what is awaited would never come. A kill, too, is dropped so."""
+    if end.recovered is None:
         return False
     domain = next((d for d in view.domains[worker.pool.run] if d.key == end.gauge), None)
-    return domain is not None and domain.available is not None and domain.available > end.recovered
+    if domain is not None and domain.available is not None and domain.available > end.recovered:
+        return True
+    return not worker.pool.silent and view.now - end.since > view.p.begin_most
 
 
 def _drop(id: str, end: End, memory: Memory) -> Memory:

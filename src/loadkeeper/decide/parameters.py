@@ -74,6 +74,7 @@ class Parameters(Struct, frozen=True, kw_only=True):
     goal_most: float = 0.3  # ... and at most this, however much the lead needs
     victim_head_start: float = 0.5  # s added to a victim's active time: it lost a start too
     drop_rise: float = 0.02  # an end not yet begun is dropped when available rose by this and is above the pause line
+    begin_most: float = 0.5  # s: an end not begun by then was found needless by who had to begin it; decided anew
     never_fits: float = 0.04  # alone, holding all that was ever there but the end line and this: it can never fit
     stood_alone: float = (
         0.2  # alone for the second time, and all but this share of what was ever there is its own or free

@@ -199,6 +199,14 @@ def test_a_stop_that_does_not_take_near_the_line_becomes_a_kill() -> None:
             assert decision.ending["run.1"].why.reason is Reason.STOP_IGNORED
 
 
+def test_a_sweep_from_before_the_stop_says_nothing_of_it() -> None:
+    """With a thousand workers sweeps are 300 ms apart."""
+    history = History(knowing(*[3000] * 8))
+    history.look(seen(0.0, 1400, [worker(0, 2500), worker(1, 2000), worker(2, 2000)]))
+    sizes = [worker(0, 2500), worker(1, 2000, obeyed=0.2), worker(2, 2000, PAUSED, obeyed=0.001)]
+    assert not history.look(seen(0.2, 1200, sizes, swept=0.0)).ending
+
+
 def test_an_ended_worker_is_forgotten_when_it_is_gone() -> None:
     history = _at_the_end_line()
     sizes = [worker(0, 2900), worker(2, 1500, PAUSED)]

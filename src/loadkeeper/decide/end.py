@@ -179,7 +179,7 @@ def _ignored_their_stop(view: View, memory: Memory) -> Memory:
     ends = {}
     for worker in view.workers:
         domain = view.domains[worker.pool.run][0]
-        if not (_runs_on(worker, memory, view.p) and _is_near(domain, view.p)) or len(view.workers) < 2:
+        if not (_runs_on(worker, view, memory) and _is_near(domain, view.p)) or len(view.workers) < 2:
             continue
         if awaited(domain, memory) and not at_end(domain, view.p):
             continue
@@ -187,10 +187,13 @@ def _ignored_their_stop(view: View, memory: Memory) -> Memory:
     return _choose(ends, NODE, view, memory)
 
 
-def _runs_on(worker: Worker, memory: Memory, p: Parameters) -> bool:
-    if worker.id not in memory.paused or worker.leaving or worker.seen.state is WorkerState.PAUSED:
+def _runs_on(worker: Worker, view: View, memory: Memory) -> bool:
+    """It had its time to obey, and a sweep that came after that saw it run."""
+    pause, swept, obeyed = memory.paused.get(worker.id), view.seen.swept, worker.seen.obeyed
+    if pause is None or swept is None or obeyed is None or worker.leaving:
         return False
-    return worker.seen.obeyed is not None and worker.seen.obeyed > p.stop_obeyed
+    late = min(obeyed, swept - pause.since) > view.p.stop_obeyed
+    return late and worker.seen.state is not WorkerState.PAUSED
 
 
 def _is_near(domain: Domain, p: Parameters) -> bool:

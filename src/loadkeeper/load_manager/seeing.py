@@ -101,7 +101,7 @@ def _worker(run: Run, worker: WorkerReport, kinds: Mapping[str, str], picture: P
     identity = run.worker_id(worker.n)
     reading = picture.sensor.readings.get(identity)
     obeyed = picture.obedience.of(identity, now)
-    state = state_of(worker, reading, obeyed, throttled=identity in picture.throttled)
+    state = state_of(worker, reading, throttled=identity in picture.throttled)
     since = 0.0 if state is WorkerState.PAUSED else max(0.0, now - run.heard_at)
     return WorkerSeen(
         id=run.worker_id(worker.n),
@@ -123,17 +123,12 @@ def _worker(run: Run, worker: WorkerReport, kinds: Mapping[str, str], picture: P
     )
 
 
-def state_of(
-    worker: WorkerReport, reading: WorkerReading | None, obeyed: float | None, *, throttled: bool = False
-) -> WorkerState:
-    """What is so, where the kernel shows it; a report may be older than the last signal."""
+def state_of(worker: WorkerReport, reading: WorkerReading | None, *, throttled: bool = False) -> WorkerState:
+    """What is so, where the kernel shows it. A report tells what its process manager wants to be so: one that is
+    paused there runs on until it obeys, and one that is to go on may be told so already."""
     if worker.state is WorkerState.ENDING or reading is None:
         return worker.state
-    if reading.stopped and not throttled:
-        return WorkerState.PAUSED
-    told_to_go_on = worker.state is WorkerState.PAUSED and obeyed is None
-    seen = worker.state is WorkerState.STARTING
-    return WorkerState.RUNNING if told_to_go_on or seen else worker.state
+    return WorkerState.PAUSED if reading.stopped and not throttled else WorkerState.RUNNING
 
 
 def _pools(run: Run, now: float) -> list[PoolSeen]:

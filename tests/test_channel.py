@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadkeeper.channel.address import Place, place, places, runtime_dir, secure
-from loadkeeper.channel.client import Client, listening
+from loadkeeper.channel.address import Place, listening, place, places, runtime_dir, secure
+from loadkeeper.channel.client import Client
 from loadkeeper.channel.messages import AskStatus, Steer, Steered, decode_reply, decode_request, encode
 from loadkeeper.channel.server import Server, Taken
 from loadkeeper.errors import ChannelError, PlaceError

@@ -18,7 +18,7 @@ ROOT = Path(loadkeeper.__file__).parent
 FLOORS = (
     {"model", "units", "errors", "status", "linux"},
     {"settings", "sense", "decide", "act", "sources", "record", "channel"},
-    {"guard", "member", "load_manager", "process_manager", "simulate", "show", "doctor"},
+    {"guard", "launcher", "member", "load_manager", "process_manager", "simulate", "show", "doctor"},
     {"commands"},
     {"cli"},
     {"__main__"},

@@ -1,6 +1,5 @@
 """The door: finds the verb, loads it alone, and turns our errors into one line and an exit code."""
 
-import difflib
 import importlib
 import sys
 from typing import Any, NoReturn
@@ -47,6 +46,8 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if not name.startswith("-") and name not in VERBS and name not in ALIASES:
+            import difflib  # 6 ms, which nobody waits for who typed it right
+
             near = difflib.get_close_matches(name, [*VERBS, *ALIASES], 1)
             hint = f"did you mean {near[0]!r}?" if near else "`loadkeeper --help` lists the verbs."
             ctx.fail(f"there is no verb {name!r}; {hint} (A command to run is written after `loadkeeper run`.)")

@@ -4,25 +4,18 @@ Thread-free, with one descriptor to wait on; the process manager is built on it.
 where there is none, and brings up another when it dies.
 """
 
-import os
 import select
-import shlex
-import sys
 import time
-from collections.abc import Mapping
 
-from .channel.address import Place, place, secure
-from .channel.client import Client, listening
+from .channel.client import Client
 from .errors import ChannelError, LoadkeeperError
+from .launcher import Launcher
 from .linux.process import Process
-from .linux.spawn import reap_helper, spawn_daemon
 from .model import Bye, Hello, Report, Verdict, Welcome
-from .sense.capacity import binding_cgroup
 
 HELLO_AGAIN = 0.5
 """Seconds without a Welcome after which the load manager is looked for, or started, once more; doubled each time, up to
-10. A start takes 0.2 s; one too many leaves at once, for it finds the place taken."""
-KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")
+10."""
 
 
 class Member:
@@ -30,19 +23,17 @@ class Member:
 
     Wait until `fileno` is readable or `due` seconds have passed, call `turn`, then read `verdict`."""
 
-    def __init__(self, hello: Hello, environment: Mapping[str, str], lm_command: str | None = None) -> None:
+    def __init__(self, hello: Hello, launcher: Launcher) -> None:
         self.hello = hello
         self.verdict: Verdict | None = None
         self.welcome: Welcome | None = None
         self.losses = 0  # load managers that died under us
         self.errors: list[str] = []
-        self._environment = environment
-        self._lm_command = lm_command
-        self._place: Place = place(environment, binding_cgroup())
+        self._launcher = launcher
+        self._helped = True  # nobody who helped at a start is left to be reaped
         self._epoll = select.epoll()
         self._client: Client | None = None
         self._manager: Process | None = None
-        self._helpers: list[int] = []
         self._asked = 0.0
         self._attempts = 0
         self._last: Report | None = None
@@ -50,7 +41,7 @@ class Member:
     @property
     def log(self) -> str:
         """Where a load manager that cannot start says why."""
-        return self._place.log
+        return self._launcher.place.log
 
     @property
     def connected(self) -> bool:
@@ -69,7 +60,7 @@ class Member:
         if self._client is not None and self._client.pending:
             return 0.0
         if self.connected:
-            return 1.0 if self._helpers else None
+            return None if self._helped else 1.0
         return max(0.0, self._asked + self._pause() - now)
 
     def report(self, report: Report) -> None:
@@ -80,7 +71,7 @@ class Member:
 
     def turn(self, now: float) -> bool:
         """Take in what has arrived, watch the load manager; True when there is a new verdict."""
-        self._helpers = [pid for pid in self._helpers if not reap_helper(pid)]
+        self._helped = self._launcher.reap()
         try:
             if self._manager is not None and not self._manager.alive():
                 self._lose(now)
@@ -98,8 +89,7 @@ class Member:
             self._client = None
         self._watch(None)
         self._epoll.close()
-        for pid in self._helpers:
-            reap_helper(pid)
+        self._launcher.reap()
 
     def _hear(self) -> bool:
         if self._client is None:
@@ -128,6 +118,7 @@ class Member:
         self._watch(manager)
         self.welcome, self.verdict = welcome, None
         self._attempts = 0
+        self._launcher.arrived()
         if self._last is not None and self._client is not None:
             self._client.send(self._last)
 
@@ -150,30 +141,14 @@ class Member:
         return float(min(HELLO_AGAIN * 2 ** (self._attempts - 1), 10.0))
 
     def _hello(self, now: float) -> None:
-        """A new connection, a hello, and a load manager behind it: one that finds the place taken leaves at once."""
+        """A load manager, a new connection to it, and a hello."""
         self._asked = now
         self._attempts += 1
         if self._client is not None:
             self._client.close()
             self._client = None
-        secure(os.path.dirname(self._place.directory))
-        secure(self._place.directory)  # somebody may have tidied up under a living run
-        self._client = Client(self._place.socket)
+        self._helped = False
+        self._launcher.launch()
+        self._client = Client(self._launcher.place.socket)
         self._epoll.register(self._client.fileno(), select.EPOLLIN)
         self._client.send(self.hello)
-        if not listening(self._place.socket):
-            self._helpers.append(self._start())
-
-    def _start(self) -> int:
-        environment = {
-            name: value
-            for name, value in self._environment.items()
-            if name in KEPT_ENVIRONMENT
-            or name.startswith("XDG_")
-            or name.startswith("SLURM_")  # what a batch system granted
-            or name == "_CONDOR_MACHINE_AD"
-            or (name.startswith("LOADKEEPER_") and not (name + "_").startswith("LOADKEEPER_WORKER_"))
-        }
-        own = [sys.executable, "-P", "-m", "loadkeeper.load_manager", self._place.directory]
-        command = shlex.split(self._lm_command) if self._lm_command else own
-        return spawn_daemon(command, environment, self._place.log)

@@ -6,6 +6,7 @@ or a batch job gets a load manager of its own, two terminals share one.
 
 import hashlib
 import os
+import socket
 import stat
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -95,3 +96,15 @@ def places(environment: Mapping[str, str]) -> list[Place]:
     except OSError:
         return []
     return [found for name in names if os.path.exists((found := Place(f"{root}/{name}")).socket)]
+
+
+def listening(path: str) -> bool:
+    """Whether a living process listens on the Unix socket. (A name on disk alone says nothing.)"""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(path)
+        except BlockingIOError:
+            return True  # its queue is full, so it lives
+        except OSError:
+            return False
+    return True

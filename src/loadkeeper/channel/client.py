@@ -1,24 +1,11 @@
 """The calling side of the channel: a process manager's, or a verb's."""
 
-import socket
 import time
 
 import zmq
 
 from ..errors import ChannelError
 from .messages import LARGEST, FromLoadManager, ToLoadManager, decode_reply, encode
-
-
-def listening(path: str) -> bool:
-    """Whether a living process listens on the Unix socket. (A name on disk alone says nothing.)"""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-        try:
-            probe.connect(path)
-        except BlockingIOError:
-            return True  # its queue is full, so it lives
-        except OSError:
-            return False
-    return True
 
 
 class Client:

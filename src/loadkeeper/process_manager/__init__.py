@@ -67,7 +67,7 @@ class ProcessManager:
         self._teller = Teller(job)
         self._starter = Starter(job)
         self._starter.printer.before, self._starter.printer.after = self._teller.writer.hide, self._teller.writer.show
-        self._member = Member(self._hello(), job.environment, job.settings.lm_command)
+        self._member = Member(self._hello(), job.launcher)
         self._losses = 0
         self._fault = ""
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..errors import PlaceError
+from ..launcher import Launcher
 from ..settings import RunSettings
 from ..sources.base import Source
 from ..sources.template import Template
@@ -13,7 +14,8 @@ from .wake import Wake
 
 @dataclass
 class Job:
-    """``state_dir`` is the run's own directory; ``wake`` is what the source's thread calls when it has more."""
+    """``state_dir`` is the run's own directory; ``wake`` is what the source's thread calls when it has more;
+    ``launcher`` brings up the load manager."""
 
     run: str
     template: Template
@@ -21,6 +23,7 @@ class Job:
     settings: RunSettings
     state_dir: str
     wake: Wake
+    launcher: Launcher
     environment: Mapping[str, str] = field(default_factory=dict)
     standalone: bool = False  # signals, subreaper and terminal are ours
     stdout: int = 1

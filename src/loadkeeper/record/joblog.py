@@ -75,6 +75,12 @@ class Joblog:
         return self._writer.close(seconds)
 
 
+def check(path: str) -> None:
+    """Raises UsageError when no log can be written to ``path``; what is in it stays."""
+    if path != "-":
+        os.close(_open(path.removeprefix("+"), append=True))
+
+
 def logged(path: str, *, successful: bool = False) -> Iterator[int]:
     """Numbers of the tasks that a log names, of ours or of GNU parallel; with ``successful`` only those with Exitval
     and Signal 0. Nothing when there is no such file. Raises UsageError for a line of another format."""

@@ -37,8 +37,17 @@ TABLE = [
     (["run", "--give-up", "later", "true", ":::", "a"], "later", "never"),
     (["run", "-a", "/etc/passwd", "--tasks", "3", "true"], "--tasks", "-a"),
     (["run", "--joblog", "/no/such/dir/log", "true", ":::", "a"], "/no/such/dir/log", "No such file"),
-    (["run", ":::", "a"], "command", "loadkeeper run"),
-    (["run"], "command", "loadkeeper run"),
+    (["run", "--tasks", "3"], "command", "loadkeeper run"),
+    (["run", "echo", ":::", "a", "::::"], "::::", "a file"),
+    (["run", "echo", ":::", "a", "::::", "/no/such/list"], "/no/such/list", "No such file"),
+    (["run", "-0", "-d", ",", "echo", ":::", "a"], "--delimiter", "one of them"),
+    (["run", "-d", "", "echo", ":::", "a"], "--delimiter", "NUL"),
+    (["run", "--colsep", "(", "echo", ":::", "a"], "--colsep", "regular expression"),
+    (["run", "--halt", "now", "echo", ":::", "a"], "'now'", "now,fail=1"),
+    (["run", "--halt", "soon,fail=0", "echo", ":::", "a"], "soon,fail=0", "now,fail=1"),
+    (["run", "--halt", "now,fail=300%", "echo", ":::", "a"], "300%", "100%"),
+    (["run", "--delay", "-1", "echo", ":::", "a"], "-1", "30s"),
+    (["run", "--exit", "make", "echo", ":::", "a"], "make", "parallel"),
     (["pause", "nobody"], "nobody", ""),
 ]
 
@@ -54,6 +63,14 @@ def test_one_clear_error(program, words, what, hint):
     assert "Traceback" not in said
     assert said.startswith("loadkeeper: ")
     assert not program.managers(), "something was started"
+
+
+def test_without_any_word_there_must_be_commands_on_stdin(program):
+    done = program.call("run", stdin=None, timeout=20)
+    assert done.returncode == 2
+    assert b"run needs a command" in done.stderr
+    given = program.call("run", "--quiet", stdin=b"echo a\n")
+    assert (given.returncode, given.stdout) == (0, b"a\n")
 
 
 def test_no_source_on_a_terminal_names_the_three_ways(program):
@@ -136,7 +153,7 @@ def test_a_list_that_cannot_be_read_to_its_end_is_said(program):
     done = program.call("run", "-a", "/proc/self/mem", "echo")
     assert done.returncode == 2
     assert b"Input/output error" in done.stderr
-    assert b"-a /proc/self/mem" in done.stderr
+    assert b"/proc/self/mem" in done.stderr
 
 
 def test_a_value_that_no_program_can_be_given_fails_its_task_alone(program):

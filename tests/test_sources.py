@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from loadkeeper.sources.commands import AHEAD, Stream, Values
+from loadkeeper.sources.commands import AHEAD, Stream, Values, columns_by, linked, rows
 from loadkeeper.sources.count import Count
 
 
@@ -36,7 +36,7 @@ def take_all(source, seconds=10.0):
 
 SOURCES = {
     "count": lambda: Count(5),
-    "values": lambda: Values([b"a", b"b", b"c", b"d", b"e"]),
+    "values": lambda: Values(rows([b"a", b"b", b"c", b"d", b"e"])),
     "stream": lambda: stream_of(b"a\nb\nc\nd\ne\n"),
 }
 
@@ -118,3 +118,31 @@ def test_closing_a_stream_lets_its_thread_go():
     source._thread.join(5)
     assert not source._thread.is_alive()
     os.close(write)
+
+
+# ------------------------------------------------------------------------------------------------------ several inputs
+
+
+def test_groups_make_every_combination_the_last_changing_fastest():
+    source = Values(rows([b"a", b"b"]), rows([b"1", b"2", b"3"]))
+    assert source.waiting() == 6
+    assert [task.value for task in take_all(source)] == [b"a 1", b"a 2", b"a 3", b"b 1", b"b 2", b"b 3"]
+
+
+def test_an_input_without_values_makes_no_task():
+    assert Values(rows([b"a"]), rows([])).exhausted()
+
+
+def test_a_product_is_never_made_as_a_whole():
+    many = rows(b"%d" % n for n in range(1000))
+    source = Values(many, many, many, many)
+    assert source.waiting() == 10**12
+    assert source.take().values == (b"0", b"0", b"0", b"0")
+
+
+def test_linked_inputs_go_side_by_side_as_far_as_the_shortest():
+    assert linked([rows([b"a", b"b", b"c"]), rows([b"1", b"2"])]) == [(b"a", b"1"), (b"b", b"2")]
+
+
+def test_columns_are_separated_by_a_regular_expression_and_trimmed():
+    assert columns_by(rb"[,;]")(b"a b , c;d") == (b"a b", b"c", b"d")

@@ -12,7 +12,7 @@ from loadkeeper.sources.template import Template, quote
 
 
 def filled(*words: bytes, value: bytes = b"v w", number: int = 7) -> list[bytes]:
-    return Template.parse(words, valued=True).arguments(Task(number, value))
+    return Template.parse(words, valued=True).arguments(Task(number, (value,)))
 
 
 def test_placeholders_are_filled_everywhere_and_meet_no_shell():
@@ -57,3 +57,46 @@ def test_quoting_is_gnu_parallels(value):
 )
 def test_the_kind_says_what_resembles_what(words, kind):
     assert Template.parse(words, valued=True).kind == kind
+
+
+# ------------------------------------------------------------------------------------------------------ several values
+
+TWO = Task(7, (b"a/b.c", b"d e"), slot=3)
+
+
+def test_values_have_places_from_both_ends():
+    template = Template.parse([b"cmd", b"{1}", b"{2}", b"{-1}", b"{1.}", b"{1/}", b"{1//}", b"{1/.}"], valued=True)
+    assert template.arguments(TWO) == [b"cmd", b"a/b.c", b"d e", b"d e", b"a/b", b"b.c", b"a", b"b"]
+
+
+def test_all_values_are_arguments_of_their_own():
+    assert Template.parse([b"cmd"], valued=True).arguments(TWO) == [b"cmd", b"a/b.c", b"d e"]
+    assert Template.parse([b"cmd", b"x{}y"], valued=True).arguments(TWO) == [b"cmd", b"xa/b.c", b"d ey"]
+
+
+def test_a_place_that_has_no_value_is_no_argument_and_an_empty_value_is_one():
+    template = Template.parse([b"cmd", b"{3}", b"-{3}-", b"{1}"], valued=True)
+    assert template.arguments(Task(1, (b"",))) == [b"cmd", b"--", b""]
+
+
+def test_numbers_of_task_and_slot():
+    assert Template.parse([b"cmd", b"{#}.{%}"], valued=True).arguments(TWO) == [b"cmd", b"7.3"]
+
+
+def test_what_looks_like_a_placeholder_and_is_none_stays():
+    words = [b"cmd", b"{0}", b"{x}", b"{1,}", b"${HOME}", b"{.1}"]
+    assert Template.parse(words, valued=False).arguments(TWO) == words
+
+
+def test_without_words_the_values_are_commands_for_the_shell():
+    template = Template.parse([], valued=True)
+    assert template.arguments(Task(1, (b"echo a | tr a b",))) == [b"/bin/sh", b"-c", b"echo a | tr a b"]
+
+
+def test_words_are_one_line_where_that_is_wanted():
+    template = Template.parse([b"echo", b"$HOME", b"{}"], valued=True, shell=True)
+    assert template.arguments(Task(1, (b"a b",))) == [b"/bin/sh", b"-c", b"echo $HOME 'a b'"]
+
+
+def test_a_tag_is_not_quoted():
+    assert Template.text_of(b"{1}: {#}").text(TWO) == b"a/b.c: 7"

@@ -1,5 +1,6 @@
 """Option types of our units: what cannot be read is a usage error that names the option and says how to write it."""
 
+import re
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -7,6 +8,7 @@ import click
 
 from ..errors import SettingsError
 from ..model import Amount, Lines
+from ..settings import Halt, When
 from ..units import parse_cpus, parse_duration, parse_memory, parse_share, parse_size
 
 T = TypeVar("T")
@@ -60,6 +62,22 @@ def parse_count(text: str) -> int:
     return int(text)
 
 
+HALTS = {"1": "soon,fail=1", "2": "now,fail=1", "-1": "soon,success=1", "-2": "now,success=1"}
+"""GNU parallel's short forms."""
+_HALT = re.compile(r"(soon|now),(fail|success|done)=(?:([0-9]*[1-9][0-9]*)|([0-9.]+%))")
+
+
+def parse_halt(text: str) -> Halt | None:
+    """``now,fail=1``, ``soon,done=30%``, GNU parallel's short forms; None: never. Raises SettingsError."""
+    if text in {"never", "0"}:
+        return None
+    long = HALTS.get(text, f"soon,fail={text}" if "," not in text else text)
+    if (found := _HALT.fullmatch(long)) is None:
+        raise SettingsError(f"{text!r} is not a way to halt; write it as now,fail=1, soon,fail=30% or never")
+    when, what, count, share = found.groups()
+    return Halt(When(when), what, int(count) if count else None, parse_share(share) if share else None, text)
+
+
 def parse_some_duration(text: str) -> float:
     """A duration above zero. Raises SettingsError."""
     seconds = parse_duration(text)
@@ -93,5 +111,6 @@ DURATION = Unit[float]("time", parse_duration)
 SOME_DURATION = Unit[float]("time", parse_some_duration)
 GIVE_UP = Unit[float]("time", parse_some_duration, "never")
 PRESSURE = Unit[dict[str, Lines]]("lines", parse_pressure)
+HALT = Unit[Halt | None]("when", parse_halt)
 COUNT = Unit[int]("count", parse_count)
 POSITIVE = Unit[int]("count", parse_positive)

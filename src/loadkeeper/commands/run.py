@@ -2,7 +2,8 @@
 
 import os
 import shutil
-import stat
+import sys
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -14,15 +15,14 @@ from ..model import Limits, PauseMode
 from ..record import joblog
 from ..record.places import state_dir
 from ..settings import RunSettings
-from ..sources.base import Source
-from ..sources.commands import Stream, Values
-from ..sources.count import Count
 from ..sources.template import Template
+from . import inputs
 from .options import (
     COUNT,
     CPUS,
     DURATION,
     GIVE_UP,
+    HALT,
     MEMORY,
     POSITIVE,
     PRESSURE,
@@ -34,18 +34,12 @@ from .options import (
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
-MakeSource = Callable[[Callable[[], None]], Source]
-"""Given what its thread is to call when it has more."""
-
-NO_SOURCE = """run needs tasks; name them in one of three ways:
-  loadkeeper run COMMAND {} ::: VALUE...     values on the command line
-  ... | loadkeeper run COMMAND {}            values from stdin, a line each (or -a FILE)
-  loadkeeper run --tasks N -- COMMAND        N workers that find their own work"""
 
 
 def _option(*names: str, **settings: Any) -> Callable[[F], F]:
     """An option that LOADKEEPER_<NAME> sets as well."""
-    variable = "LOADKEEPER_" + names[-1].lstrip("-").upper().replace("-", "_")
+    long = next(name for name in names if name.startswith("--"))
+    variable = "LOADKEEPER_" + long.lstrip("-").upper().replace("-", "_")
     return click.option(*names, envvar=variable, **settings)
 
 
@@ -55,10 +49,26 @@ def _option(*names: str, **settings: Any) -> Callable[[F], F]:
     short_help="Run a list of commands or a number of workers inside the node's limits.",
 )
 @click.option("--tasks", type=COUNT, metavar="N", help="So many workers in all; each finds its own work.")
-@click.option("-a", "--arg-file", "arg_file", metavar="FILE", help="Values from a file, one a line; - is stdin.")
+@click.option("-a", "--arg-file", metavar="FILE", multiple=True, help="Values from a file, one a line; - is stdin.")
+@click.option("-0", "--null", is_flag=True, help="Values in files and stdin end with NUL, not with a newline.")
+@click.option("-d", "--delimiter", metavar="CHARACTER", help="... or with this.")
+@click.option("-C", "--colsep", metavar="REGEX", help="Split each value into columns: {1}, {2} ...")
+@click.option("--shell", is_flag=True, help="Join all words to one line for the shell, as GNU parallel does.")
+@click.option("--dry-run", is_flag=True, help="Print the commands, start nothing.")
 @_option("-j", "--jobs", type=POSITIVE, metavar="N", help="The most workers at once. Default: load decides.")
 @_option("--retries", type=POSITIVE, metavar="N", default=1, help="Try a failing task N times in all.")
 @_option("--timeout", type=SOME_DURATION, metavar="TIME", help="End an attempt that runs longer; pauses do not count.")
+@_option("--delay", type=DURATION, metavar="TIME", default=0.0, help="Between two starts, at least.")
+@_option(
+    "--halt", type=HALT, metavar="WHEN,WHY", help="Stop before the end: now or soon, fail=, success= or done=N or N%."
+)
+@_option("-k", "--keep-order", is_flag=True, help="Output in the order of the values.")
+@_option("--tag", is_flag=True, help="The value and a tab before each line of output.")
+@_option("--tagstring", metavar="TEXT", help="... or this text, with placeholders.")
+@_option("--line-buffer", "--lb", is_flag=True, help="Print whole lines as they come, not whole tasks.")
+@_option(
+    "--exit", "exit_as", type=click.Choice(["loadkeeper", "parallel"]), default="loadkeeper", help="Whose exit codes."
+)
 @_option("--joblog", metavar="FILE", help="Log each task in GNU parallel's format.")
 @_option(
     "--cpu", type=CPUS, metavar="SHARE|CORES|off", help="Busy CPUs of the node above which nothing is added. [90%]"
@@ -83,29 +93,57 @@ def _option(*names: str, **settings: Any) -> Callable[[F], F]:
 @_option("--lm-command", metavar="COMMAND", help="Start this load manager instead of ours.")
 @_option("--quiet", is_flag=True, help="No progress and no last line.")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[--] COMMAND [ARG]... [::: VALUE...]")
-def run(words: tuple[str, ...], tasks: int | None, arg_file: str | None, **options: Any) -> int:
+def run(words: tuple[str, ...], tasks: int | None, arg_file: tuple[str, ...], **options: Any) -> int:
     """Run COMMAND once for each value (or --tasks times), as many at once as the node's limits allow.
 
-    {} stands for the value, {#} for the task's number; without one of them the value is appended. One word with a
-    blank or a shell character is a shell line; two or more words meet no shell.
+    {} stands for the value, {.} for it without its extension, {/} for its last name, {//} for its directory, {/.} for
+    its last name without extension, {#} for the task's number, {%} for its slot, {1} {2.} ... for the values of each
+    input; without any of them the value is appended. One word with a blank or a shell character is a shell line; two
+    or more words meet no shell. Without COMMAND the values are commands.
+
+    ::: VALUE... are values, :::: FILE... files of them, a line each. Several of them make every combination; :::+ and
+    ::::+ link an input to the one before it.
 
     \b
     loadkeeper run xz -9 ::: *.tar
-    find . -name '*.wav' | loadkeeper run flac {}
-    loadkeeper run --memory 2G --joblog log -- convert {} {}.png ::: *.svg
+    find . -name '*.wav' | loadkeeper run flac {} -o {.}.flac
+    loadkeeper run --memory 2G --joblog log -- convert {} -resize {2} {1.}-{2}.png ::: *.svg ::: 64 128
     """
     settings = _settings(options)
-    command, values = _split(words)
-    if not command:
+    command, values = inputs.parse(words)
+    given = [*(inputs.Input(path=path) for path in arg_file), *values]
+    if not command and (tasks is not None or not (given or inputs.brought_on_stdin())):
         raise UsageError("run needs a command; for example: loadkeeper run gzip -9 ::: *.log")
     _check_limits(settings.limits)
     _check_stdout()
-    template = Template.parse([os.fsencode(word) for word in command], valued=tasks is None)
+    how = inputs.cut(null=options["null"], delimiter=options["delimiter"], colsep=options["colsep"])
+    template = Template.parse(
+        [os.fsencode(word) for word in command], valued=tasks is None, shell=options["shell"] and bool(command)
+    )
     _check_program(template)
-    return _manage(template, _source(tasks, arg_file, values), settings)
+    source = inputs.source(given, tasks, how)
+    return _show(template, source) if options["dry_run"] else _manage(template, source, settings)
 
 
-def _manage(template: Template, source: MakeSource, settings: RunSettings) -> int:
+def _show(template: Template, make: inputs.MakeSource) -> int:
+    """``--dry-run``: each command on a line of its own."""
+    more = threading.Event()
+    source = make(more.set)
+    while not source.exhausted():
+        task = source.take()
+        if task is None:
+            more.wait()
+            more.clear()
+            continue
+        task.slot = 1
+        sys.stdout.buffer.write(template.text(task) + b"\n")
+    if source.fault is not None:
+        raise UsageError(source.fault)
+    sys.stdout.flush()
+    return 0
+
+
+def _manage(template: Template, source: inputs.MakeSource, settings: RunSettings) -> int:
     """All words are right. The load manager, where there is none yet, comes up while the rest of us is loaded: that
     takes 0.06 s of the 0.15 that it needs."""
     state, run = state_dir(os.environ), os.urandom(4).hex()
@@ -172,54 +210,18 @@ def _settings(options: dict[str, Any]) -> RunSettings:
         kind=_readable(given["kind"]),
         lm_command=given.get("lm_command"),
         quiet=given["quiet"],
+        keep_order=given["keep_order"],
+        line_buffer=given["line_buffer"],
+        tag=given.get("tagstring", "{}" if given["tag"] else None),
+        delay=given["delay"],
+        halt=given.get("halt"),
+        exit_parallel=given["exit_as"] == "parallel",
     )
 
 
 def _readable(name: str) -> str:
     """Bytes that are no text are shown as such."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def _split(words: tuple[str, ...]) -> tuple[tuple[str, ...], list[bytes] | None]:
-    """The command before `:::` and the values after it; no values at all is not the same as no `:::`."""
-    if ":::" not in words:
-        return words, None
-    place = words.index(":::")
-    return words[:place], [os.fsencode(word) for word in words[place + 1 :] if word != ":::"]
-
-
-def _source(tasks: int | None, arg_file: str | None, values: list[bytes] | None) -> MakeSource:
-    named = [name for name, given in (("--tasks", tasks), ("-a", arg_file), (":::", values)) if given is not None]
-    if len(named) > 1:
-        raise UsageError(f"{' and '.join(named)} both name tasks; give one of them")
-    if tasks is not None:
-        return lambda _: Count(tasks)
-    if values is not None:
-        return lambda _: Values(values)
-    if arg_file is not None and arg_file != "-":
-        descriptor = _open(arg_file)
-        return lambda wake: Stream(descriptor, wake, f"-a {arg_file}")
-    if arg_file is None and _nothing_on_stdin():
-        raise UsageError(NO_SOURCE)
-    return lambda wake: Stream(os.dup(0), wake, "stdin")
-
-
-def _nothing_on_stdin() -> bool:
-    try:
-        return os.isatty(0) or not stat.S_IFMT(os.fstat(0).st_mode)
-    except OSError:
-        return True  # closed
-
-
-def _open(path: str) -> int:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise UsageError(f"-a {path}: {error.strerror}; name a file that can be read, one value a line") from None
-    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise UsageError(f"-a {path}: is a directory; name a file that can be read, one value a line")
-    return descriptor
 
 
 def _check_stdout() -> None:

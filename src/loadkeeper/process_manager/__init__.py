@@ -18,11 +18,11 @@ from ..record.journal import Verb
 from ..record.report import Summary
 from ..sources.base import Task
 from .acting import Act, Actor, over_time
-from .crew import Crew
+from .crew import Crew, Slots
 from .fate import Judge
-from .halting import Halting
+from .halting import Halting, Settled
 from .job import Job
-from .records import Records
+from .records import NOT_EXECUTED, Records
 from .reports import Counts, Reports
 from .starting import Starter
 from .telling import Teller
@@ -61,6 +61,7 @@ class ProcessManager:
         self._judge = Judge(job.settings.tries)
         self._reaper = Reaper(job.run)
         self._crew = Crew()
+        self._slots = Slots()
         self._actor = Actor(self._crew.workers, job.settings.grace)
         job.make_state_dir()
         self._records = Records(job)
@@ -185,12 +186,15 @@ class ProcessManager:
         assert isinstance(task, Task)
         by_kernel = self._judge.by_kernel(left)
         outcome, again = self._judge.judge(task, left, bury=self._actor.finished(worker), by_kernel=by_kernel)
-        received = self._starter.finished(worker, now, shown=not again)
+        received = self._starter.finished(worker, task, now, shown=not again)
         self._counts.note(worker, outcome, again, by_kernel, now)
         self._records.finished(worker, outcome, again, left, received, now)
         self._reports.exits.append(self._exit(worker, left, outcome, by_kernel, now))
         self._crew.drop(worker)
+        self._slots.give(task.slot)
         self._settle(task, outcome, again)
+        if not again:
+            self._may_halt(task, outcome, left)
         self._report_soon(now, routine=outcome is Outcome.DONE)
 
     def _settle(self, task: Task, outcome: Outcome, again: bool) -> None:
@@ -201,6 +205,23 @@ class ProcessManager:
             self.job.source.done(task)
         else:
             self.job.source.bury(task)
+
+    def _may_halt(self, task: Task, outcome: Outcome, left: Exit | None) -> None:
+        """``left``: None, it could not be started."""
+        rule, counts = self.job.settings.halt, self._counts
+        if rule is None:
+            return
+        code = NOT_EXECUTED if left is None else left.code or (128 + left.signal if left.signal else 0)
+        finished, more = counts.done + counts.failed + counts.buried, self._left()
+        settled = Settled(
+            command=self.job.template.text(task),
+            good=outcome is Outcome.DONE,
+            code=code,
+            done=counts.done,
+            failed=counts.failed + counts.buried,
+            total=None if more is None else more + finished,
+        )
+        self._halting.settled(rule, settled)
 
     def _exit(self, worker: Worker, left: Exit, outcome: Outcome, by_kernel: bool, now: float) -> WorkerExit:
         self._exit_number += 1
@@ -310,30 +331,38 @@ class ProcessManager:
                 return
 
     def _launch(self, task: Task) -> bool:
-        """Start a worker for the task; False when the machine refuses for the moment."""
+        """Start a worker for the task; False when no other may be started right now."""
         n, self._next_n = self._next_n, self._next_n + 1
         task.attempts += 1
+        task.slot = self._slots.take()
         try:
             self._crew.add(self._starter.start(n, task))
         except MachineFull as error:
             task.attempts -= 1
+            self._slots.give(task.slot)
             self._again.appendleft(task)
             self._start_at = time.monotonic() + HELD_START
             self._fault = str(error)
             return False
         except SpawnError as error:
+            self._slots.give(task.slot)
             self._refused(task, str(error))
             return True
         self._fault = ""
-        self._report_soon(time.monotonic(), routine=True)
-        return True
+        now = time.monotonic()
+        self._report_soon(now, routine=True)
+        if self.job.settings.delay:
+            self._start_at = now + self.job.settings.delay
+        return not self.job.settings.delay
 
     def _refused(self, task: Task, why: str) -> None:
         """The task's own command cannot be executed: it failed, as a shell would have said, with 127."""
         self._counts.failed += 1
         self._records.refused(task)
         self._teller.say(why)
+        self._starter.printer.skip(task.number)
         self.job.source.bury(task)
+        self._may_halt(task, Outcome.FAILED, None)
 
     # ----------------------------------------------------------------------------------------------- tick and tell
 

@@ -1,10 +1,31 @@
 """Why a run stops before its tasks are done, how hard, and with which exit code."""
 
 import signal
+from math import ceil
+from typing import NamedTuple
 
 from ..model import Reason, Want, Why
+from ..record.report import MOST_FAILED
+from ..settings import Halt, When
 
 GENTLE = "what runs is asked to end, tasks are given back; once more ends at once"
+
+
+class Settled(NamedTuple):
+    """A task that has met its fate, and how the run stands with it."""
+
+    command: bytes
+    good: bool
+    code: int  # of its last attempt, 128 + N for signal N
+    done: int
+    failed: int
+    total: int | None  # tasks in all; None: nobody knows yet
+
+    def counted(self, what: str) -> int:
+        """As many tasks as `--halt` asks for, 0 when this one is none of them."""
+        if what == "done":
+            return self.done + self.failed
+        return (self.done if self.good else 0) if what == "success" else (0 if self.good else self.failed)
 
 
 class Halting:
@@ -16,13 +37,15 @@ class Halting:
         self.critical = False
         self.exit_code: int | None = None
         self.message = ""
+        self.parallel_code: int | None = None  # what `--halt` makes GNU parallel exit with
+        self._halted = False  # by `--halt`
         self._why: Why | None = None  # end everybody
         self._news = False
 
     @property
     def over(self) -> bool:
         """Nothing more is started."""
-        return self._why is not None or self.drain
+        return self._why is not None or self.drain or self._halted
 
     @property
     def brief(self) -> str:
@@ -57,6 +80,24 @@ class Halting:
         elif want is Want.RUN and self.drain and self._why is None:
             self.drain, self.exit_code, self.message = False, None, ""
 
+    def settled(self, rule: Halt, task: Settled) -> None:
+        """A task has met its fate: whether `--halt` stops the run by it."""
+        if self.over or not (counted := task.counted(rule.what)):
+            return
+        enough = rule.count if rule.count is not None else _share(rule, task.total)
+        if enough is None or counted < enough:
+            return
+        self._halted = True
+        self.parallel_code = _parallel_code(rule, task)
+        what = {"fail": "failed", "success": "succeeded", "done": "finished"}[rule.what]
+        command = task.command.decode("utf-8", "backslashreplace")
+        rest = "what runs may finish" if rule.when is When.SOON else "what runs is ended"
+        if rule.when is When.NOW:
+            self._why = Why(Reason.HALT)
+        self.message, self._news = f"--halt {rule.text}: {command} {what}; nothing more is started, {rest}", True
+        if rule.what == "success":
+            self.exit_code = 0
+
     def output_lost(self, problem: str) -> None:
         """Nobody reads our stdout any more (`| head`): what is done could not be told."""
         if self._why is None:
@@ -70,3 +111,18 @@ class Halting:
     def _stop(self, message: str, reason: Reason, exit_code: int) -> None:
         self._why = self._why or Why(reason)
         self.message, self.exit_code, self._news = message, exit_code, True
+
+
+def _share(rule: Halt, total: int | None) -> float | None:
+    return None if rule.share is None or total is None else rule.share * total
+
+
+def _parallel_code(rule: Halt, task: Settled) -> int:
+    """GNU parallel's: the task's own code when one is enough, per cent of those that failed, or how many failed."""
+    if rule.what == "success":
+        return 0
+    if rule.count == 1:
+        return task.code
+    if rule.share is not None and task.total:
+        return ceil(100 * task.failed / task.total)
+    return min(task.failed, MOST_FAILED)

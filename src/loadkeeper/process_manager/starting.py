@@ -13,6 +13,7 @@ from ..linux.spawn import MachineFull, make_room, spawn
 from ..model import PauseMode
 from ..record.output import OutputFiles, Printer, Streams
 from ..sources.base import Task
+from ..sources.template import Template
 from .job import Job
 
 MARK = b"LOADKEEPER_WORKER"
@@ -37,7 +38,11 @@ class Starter:
     def __init__(self, job: Job) -> None:
         self._job = job
         self.files = OutputFiles(job.state_dir)
-        self.printer = Printer(self.files, job.stdout, job.stderr)
+        settings = job.settings
+        self.printer = Printer(
+            self.files, job.stdout, job.stderr, ordered=settings.keep_order, live=settings.line_buffer
+        )
+        self._tag = Template.text_of(os.fsencode(settings.tag) + b"\t") if settings.tag is not None else None
         self._null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         kept = {os.fsencode(k): os.fsencode(v) for k, v in job.environment.items()}
         self._environment = {k: v for k, v in kept.items() if not (k + b"_").startswith(MARK + b"_")}
@@ -63,6 +68,8 @@ class Starter:
         job = self._job
         identity = f"{job.run}.{n}"
         self._environment[MARK] = identity.encode()
+        self._environment[b"PARALLEL_SEQ"] = b"%d" % task.number  # as GNU parallel has it
+        self._environment[b"PARALLEL_JOBSLOT"] = b"%d" % task.slot
         streams = self._take_streams()
         leaf = self._leaf(identity)
         try:
@@ -81,11 +88,12 @@ class Starter:
             raise
         started = time.monotonic()
         self._streams[n] = streams
+        self.printer.follow(task.number, streams, self._tag_of(task))
         return Worker(n, job.run, job.pool, task, Process.child(pid), leaf=leaf, started=started)
 
     def _take_streams(self) -> Streams:
         """Raises MachineFull: no descriptor or no room on the disk for the moment."""
-        enough = make_room(EACH * (len(self._streams) + 1) + SPARE)
+        enough = make_room(EACH * (len(self._streams) + 1) + 2 * self.printer.held + SPARE)
         try:
             if not enough and len(self._streams) > 0:
                 raise OSError(errno.EMFILE, "the hard limit of open files (ulimit -Hn) allows no more workers")
@@ -99,15 +107,15 @@ class Starter:
             return None
         return Leaf.create(self._base, identity)
 
-    def finished(self, worker: Worker, now: float, *, shown: bool) -> int:
+    def _tag_of(self, task: Task) -> bytes:
+        return b"" if self._tag is None else self._tag.text(task)
+
+    def finished(self, worker: Worker, task: Task, now: float, *, shown: bool) -> int:
         """The worker is gone: print what it wrote, or drop it (its task is done again). Bytes of its stdout."""
         self._usual += WEIGHT * (min(worker.active(now), 10 * USUAL) - self._usual)
         streams = self._streams.pop(worker.n)
         written = os.fstat(streams.stdout).st_size
-        if shown:
-            self.printer.put(streams)
-        else:
-            self.files.give(streams)
+        self.printer.put(task.number, streams, self._tag_of(task), shown=shown)
         return written
 
     def close(self, stop: Callable[[], bool]) -> bool:

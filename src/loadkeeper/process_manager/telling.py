@@ -89,6 +89,8 @@ class Teller:
             critical=halting.critical,
             stopped=halting.exit_code,
             message=halting.brief,
+            parallel=self._job.settings.exit_parallel,
+            halted=halting.parallel_code,
         )
 
     def close(self, summary: Summary) -> None:

@@ -4,6 +4,9 @@ from msgspec import Struct
 
 from ..units import format_duration, format_size
 
+MOST_FAILED = 101
+"""GNU parallel's exit code for more than 100 failed jobs."""
+
 
 class Summary(Struct, frozen=True, kw_only=True):
     """A run that is over. Tasks are counted once each, but for ``given_back``; ``None`` was not measured."""
@@ -23,14 +26,19 @@ class Summary(Struct, frozen=True, kw_only=True):
     critical: bool = False  # it gave up
     stopped: int | None = None  # the exit code that a signal, the operator or a fault asked for
     message: str = ""  # why it stopped early, for people
+    parallel: bool = False  # exit as GNU parallel does
+    halted: int | None = None  # ... with this code, which `--halt` gave
 
     @property
     def exit_code(self) -> int:
-        """0 all done; 1 some failed or were buried; 3 gave up; what stopped it, where something did."""
+        """0 all done; 1 some failed or were buried (GNU parallel: how many); 3 gave up; what stopped it, where
+        something did."""
         if self.critical:
             return 3
         if self.stopped is not None:
             return self.stopped
+        if self.parallel:
+            return self.halted if self.halted is not None else min(self.failed + self.buried, MOST_FAILED)
         return 1 if self.failed or self.buried else 0
 
 

@@ -6,15 +6,21 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Task:
-    """A unit of work that must be done once. ``value`` is bytes as they came: no encoding is assumed."""
+    """A unit of work that must be done once. ``values`` are bytes as they came: no encoding is assumed."""
 
     number: int  # from 1, in the order in which the source handed them out: `{#}`
-    value: bytes = b""
+    values: tuple[bytes, ...] = ()  # `{1}`, `{2}` ...: of each input, or of each column
+    slot: int = 0  # of the attempt, from 1, among those that live: `{%}`
     attempts: int = 0  # that were started
     failures: int = 0  # ... of these failed by the task's own fault
     returns: int = 0  # ... were ended by us or by the kernel for memory: never counted as its failure
     kernel_kills: int = 0  # ... by the kernel
     floor: int = 0  # bytes: 1.5 x what it held when it was last ended
+
+    @property
+    def value(self) -> bytes:
+        """All of them, for people, job log and journal."""
+        return self.values[0] if len(self.values) == 1 else b" ".join(self.values)
 
 
 class Source(ABC):

@@ -5,12 +5,19 @@ and the first task starts at the first line.
 """
 
 import os
+import re
 import select
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import prod
 
 from .base import Source, Task
+
+Row = tuple[bytes, ...]
+"""The values of one task."""
+Columns = Callable[[bytes], Row]
+"""What makes a row of one value of an input."""
 
 AHEAD = 1024
 """Values read ahead of the workers: enough for a tenth of a second at 10,000 tasks a second."""
@@ -19,24 +26,53 @@ AHEAD_BYTES = 4 << 20
 CHUNK = 1 << 16
 
 
-class Values(Source):
-    """Values that are all known at the start."""
+def whole(value: bytes) -> Row:
+    """One column."""
+    return (value,)
 
-    def __init__(self, values: Sequence[bytes]) -> None:
-        self._values = values
+
+def columns_by(separator: bytes) -> Columns:
+    """``--colsep``: what a regular expression separates, without blanks round it. Raises re.error."""
+    between = re.compile(separator)
+    return lambda value: tuple(part.strip() for part in between.split(value))
+
+
+def rows(values: Iterable[bytes], columns: Columns = whole) -> list[Row]:
+    return [columns(value) for value in values]
+
+
+def linked(groups: Sequence[Sequence[Row]]) -> list[Row]:
+    """``:::+``: the first row with the first, the second with the second; the shortest says how many."""
+    return [tuple(value for row in rows for value in row) for rows in zip(*groups, strict=False)]
+
+
+class Values(Source):
+    """Values that are all known at the start: every row of the first group with every row of the next, and so on, the
+    last changing fastest. Nothing of the product is kept, so it may have more tasks than memory has room for."""
+
+    def __init__(self, *groups: Sequence[Row]) -> None:
+        self._groups = groups
+        self._total = prod(len(group) for group in groups)
         self._taken = 0
         self._returned: deque[Task] = deque()
 
     def waiting(self) -> int:
-        return len(self._values) - self._taken + len(self._returned)
+        return self._total - self._taken + len(self._returned)
 
     def take(self) -> Task | None:
         if self._returned:
             return self._returned.popleft()
-        if self._taken == len(self._values):
+        if self._taken == self._total:
             return None
         self._taken += 1
-        return Task(self._taken, self._values[self._taken - 1])
+        return Task(self._taken, self._row(self._taken - 1))
+
+    def _row(self, place: int) -> Row:
+        row: Row = ()
+        for group in reversed(self._groups):
+            place, here = divmod(place, len(group))
+            row = group[here] + row
+        return row
 
     def ready(self) -> bool:
         return self.waiting() > 0
@@ -59,9 +95,15 @@ class Stream(Source):
     again after it had nothing, and at the end of the stream."""
 
     def __init__(
-        self, descriptor: int, wake: Callable[[], None], name: str = "stdin", separator: bytes = b"\n"
+        self,
+        descriptor: int,
+        wake: Callable[[], None],
+        name: str = "stdin",
+        separator: bytes = b"\n",
+        columns: Columns = whole,
     ) -> None:
         self._descriptor = descriptor
+        self._columns = columns
         self._name = name
         self._separator = separator
         self._wake = wake
@@ -91,7 +133,7 @@ class Stream(Source):
             if len(self._ready) < AHEAD // 2 and self._ready_bytes < AHEAD_BYTES // 2:
                 self._room.notify()
         self._taken += 1
-        return Task(self._taken, value)
+        return Task(self._taken, self._columns(value))
 
     def ready(self) -> bool:
         return bool(self._ready or self._returned)
@@ -115,7 +157,7 @@ class Stream(Source):
 
     def _read(self) -> None:
         try:
-            for value in _split(self._descriptor, self._separator):
+            for value in split(self._descriptor, self._separator):
                 if not self._offer(value):
                     return
         except OSError as error:
@@ -148,7 +190,7 @@ def _read(descriptor: int) -> bytes:
             select.select([descriptor], [], [])
 
 
-def _split(descriptor: int, separator: bytes) -> Iterator[bytes]:
+def split(descriptor: int, separator: bytes) -> Iterator[bytes]:
     """Values between separators, as soon as each is complete; the last one may lack its separator."""
     head: list[bytes] = []  # a value that is not complete yet, in pieces: no copy of a long one at each chunk
     while chunk := _read(descriptor):

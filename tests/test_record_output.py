@@ -1,0 +1,110 @@
+"""Printing: whole tasks, in order or as they come, with tags, and nothing lost."""
+
+import os
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.children import until
+
+from loadkeeper.record.output import OutputFiles, Printer, tagged
+
+
+class Reader:
+    """A printer whose stdout and stderr are pipes that a thread reads."""
+
+    def __init__(self, root, **options) -> None:
+        self.files = OutputFiles(str(root))
+        self._pipes = [os.pipe() for _ in range(2)]
+        self.read = [b"", b""]
+        self._threads = [threading.Thread(target=self._drain, args=(n,), daemon=True) for n in range(2)]
+        for thread in self._threads:
+            thread.start()
+        self.printer = Printer(self.files, self._pipes[0][1], self._pipes[1][1], **options)
+
+    def _drain(self, number: int) -> None:
+        while chunk := os.read(self._pipes[number][0], 1 << 16):
+            self.read[number] += chunk
+
+    def wrote(self, number: int, out: bytes = b"", err: bytes = b"", tag: bytes = b"", *, shown: bool = True) -> None:
+        streams = self.files.take()
+        self.printer.follow(number, streams, tag)
+        os.write(streams.stdout, out)
+        os.write(streams.stderr, err)
+        self.printer.put(number, streams, tag, shown=shown)
+
+    def close(self) -> tuple[bytes, bytes]:
+        assert self.printer.close(10)
+        for number in range(2):
+            os.close(self._pipes[number][1])
+            self._threads[number].join(10)
+            os.close(self._pipes[number][0])
+        self.files.close()
+        return self.read[0], self.read[1]
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_tasks_are_printed_as_they_end(tmp_path, live):
+    reader = Reader(tmp_path, live=live)
+    reader.wrote(2, b"two\n", b"err\n")
+    reader.wrote(1, b"one")
+    reader.wrote(3)
+    assert reader.close() == (b"two\none", b"err\n")
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_in_order_each_waits_for_those_before_it(tmp_path, live):
+    reader = Reader(tmp_path, ordered=True, live=live)
+    reader.wrote(4, b"four\n")
+    reader.wrote(2, b"two\n")
+    reader.printer.skip(3)  # it could not be started
+    reader.wrote(1, b"never shown", shown=False)  # it is done again
+    reader.wrote(1, b"one\n")
+    assert reader.close() == (b"one\ntwo\nfour\n", b"")
+
+
+def test_at_the_end_what_waits_is_printed_though_some_never_came(tmp_path):
+    reader = Reader(tmp_path, ordered=True)
+    reader.wrote(3, b"three\n")
+    reader.wrote(2, b"two\n")
+    assert reader.close() == (b"two\nthree\n", b"")
+
+
+def test_lines_come_while_their_worker_writes_and_half_a_line_waits(tmp_path):
+    reader = Reader(tmp_path, live=True)
+    streams = reader.files.take()
+    reader.printer.follow(1, streams, b"t ")
+    os.write(streams.stdout, b"first\nsec")
+    until(lambda: reader.read[0] == b"t first\n")
+    os.write(streams.stdout, b"ond\nthird")
+    until(lambda: reader.read[0] == b"t first\nt second\n")
+    reader.printer.put(1, streams, b"t ")
+    assert reader.close() == (b"t first\nt second\nt third", b"")
+
+
+def test_in_order_only_the_first_that_lives_is_followed(tmp_path):
+    reader = Reader(tmp_path, live=True, ordered=True)
+    first, second = reader.files.take(), reader.files.take()
+    reader.printer.follow(1, first)
+    reader.printer.follow(2, second)
+    os.write(second.stdout, b"2\n")
+    os.write(first.stdout, b"1\n")
+    until(lambda: reader.read[0] == b"1\n")
+    reader.printer.put(1, first)
+    until(lambda: reader.read[0] == b"1\n2\n")
+    reader.printer.put(2, second)
+    assert reader.close() == (b"1\n2\n", b"")
+
+
+@given(st.lists(st.binary(max_size=5), max_size=6))
+def test_a_tag_stands_before_every_line_however_the_text_is_cut(chunks):
+    text = b"".join(chunks)
+    made, before = b"", b""
+    for chunk in filter(None, chunks):
+        made += tagged(chunk, b"T", not before or before.endswith(b"\n"))
+        before = chunk
+    lines = text.split(b"\n")
+    whole = b"\n".join(b"T" + line for line in lines[:-1])
+    expected = whole + (b"\n" if len(lines) > 1 else b"") + (b"T" + lines[-1] if lines[-1] else b"")
+    assert made == expected

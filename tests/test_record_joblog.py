@@ -8,7 +8,7 @@ import pytest
 from support.waiting import until
 
 from loadkeeper.errors import UsageError
-from loadkeeper.record.joblog import HEADER, Joblog, Line, logged
+from loadkeeper.record.joblog import HEADER, Joblog, Line, Logged
 
 LINE = Line(12, 1_795_517_995.8754, 0.1114, 8, 1, 0, b"echo 'a b'")
 needs_parallel = pytest.mark.skipif(shutil.which("parallel") is None, reason="GNU parallel is not installed")
@@ -22,6 +22,10 @@ def path(tmp_path):
 def contents(path: str) -> bytes:
     with open(path, "rb") as file:
         return file.read()
+
+
+def numbers(logged: Logged) -> list[int]:
+    return [seq for seq in range(1000) if seq in logged]
 
 
 def test_a_line_in_bytes():
@@ -42,7 +46,7 @@ def test_lines_stand_in_the_order_in_which_they_were_added(path):
     for seq in (3, 1, 2):
         log.add(Line(seq, 1.0, 0.5, 0, 0, 0, b"true"))
     assert log.close()
-    assert list(logged(path)) == [3, 1, 2]
+    assert numbers(Logged(path)) == [1, 2, 3]
     assert contents(path).startswith(HEADER)
 
 
@@ -146,18 +150,18 @@ def test_only_tasks_without_exit_code_and_signal_count_as_successful(path):
     for seq, (code, signal) in enumerate([(0, 0), (1, 0), (0, 9), (-1, 15), (0, 0)], 1):
         log.add(Line(seq, 1.0, 1.0, 0, code, signal, b"x"))
     assert log.close()
-    assert list(logged(path, successful=True)) == [1, 5]
+    assert numbers(Logged(path, successful=True)) == [1, 5]
 
 
 def test_no_log_names_no_task(path):
-    assert list(logged(path)) == []
+    assert numbers(Logged(path)) == []
 
 
 def test_another_file_is_not_taken_for_a_log(path):
     with open(path, "w") as file:
         file.write("something\nelse\n")
     with pytest.raises(UsageError, match=f"{path}:2"):
-        list(logged(path))
+        Logged(path)
 
 
 # ------------------------------------------------------------------------------------------- beside GNU parallel
@@ -195,3 +199,32 @@ def test_gnu_parallel_goes_on_from_our_log(path, tmp_path):
         check=True,
     )
     assert sorted(done.stdout.split()) == ["b", "d"]
+
+
+def test_a_line_that_was_cut_off_is_taken_away_when_the_log_is_carried_on(path):
+    with open(path, "wb") as file:
+        file.write(HEADER + LINE.text() + b"13\t:\t1795")
+    assert numbers(Logged(path)) == [12]
+    log = Joblog.open(path, append=True)
+    log.add(LINE)
+    assert log.close()
+    assert contents(path) == HEADER + LINE.text() * 2
+
+
+def test_two_runs_do_not_write_one_log(path):
+    log = Joblog.open(path)
+    with pytest.raises(UsageError, match="another run is writing it"):
+        Joblog.open(path)
+    assert log.close()
+    assert Joblog.open(path).close()
+
+
+def test_a_log_of_other_tasks_is_told(path):
+    log = Joblog.open(path)
+    log.add(LINE)
+    assert log.close()
+    logged = Logged(path)
+    logged.check(12, LINE.command)
+    logged.check(13, b"never logged")
+    with pytest.raises(UsageError, match=r"its task 12 was .*echo.*, and is 'true' now"):
+        logged.check(12, b"true")

@@ -16,6 +16,12 @@ SLEEPERS = ("run", "--cpu", "off", "-j", "3", "--name", "sleepers", "sleep", "::
 HANDLER = "trap 'echo asked >> {0}; exit 0' TERM; echo up >> {0}; while :; do sleep 0.05; done; : {{}}"
 
 
+@pytest.fixture(autouse=True)
+def whatever_else_runs(program):
+    """These tests count workers: a machine that is busy with something else must not keep them from starting."""
+    program.environment["LOADKEEPER_CPU"] = "off"
+
+
 def run_of(program, workers=1):
     """The only run, once it has so many workers."""
 

@@ -227,6 +227,7 @@ class Report(Struct, frozen=True, tag="report"):
     state: RunState = RunState.RUNNING
     confirmed: int = 0  # the last verdict that the process manager has made true
     wants: dict[str, Want] = {}  # the operator's wants as last heard, so that the next load manager knows them
+    changes: dict[str, str] = {}  # ... and what he changed of the settings, by option
 
 
 class Hello(Struct, frozen=True, tag="hello"):
@@ -295,6 +296,7 @@ class Verdict(Struct, frozen=True, tag="verdict"):
     ending: dict[int, Ending]
     want: Want = Want.RUN
     wants: dict[str, Want] = {}
+    changes: dict[str, str] = {}
     critical: bool = False  # give the tasks back and give up
     exits_heard: int = 0  # the last exit number that was taken in
     urgent: bool = False  # an ask at a checkpoint becomes a stop at once

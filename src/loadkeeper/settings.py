@@ -1,10 +1,16 @@
-"""The settings of a run: one typed tree with its defaults."""
+"""The settings of a run: one typed tree with its defaults, and what of it can be changed while the run lives."""
 
+import difflib
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from typing import Any, NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from .errors import SettingsError
 from .model import Limits, PauseMode
+from .units import format_cores, format_size, parse_cpus, parse_memory, parse_number, parse_size
 
 
 class When(StrEnum):
@@ -32,6 +38,9 @@ class RunSettings(Struct, frozen=True, kw_only=True):
     tries: int = 1  # attempts before a task has failed for good; what we ended is not counted
     timeout: float | None = None  # seconds an attempt may run, pauses not counted
     joblog: str | None = None
+    resume: bool = False  # what the job log names is not done again ...
+    resume_failed: bool = False  # ... unless it failed
+    results: str | None = None  # a directory, or a template of paths, for each task's output
     pause: PauseMode = PauseMode.AUTO
     grace: float = 10.0  # seconds from TERM to KILL
     priority: int = 0
@@ -39,9 +48,78 @@ class RunSettings(Struct, frozen=True, kw_only=True):
     kind: str = ""
     lm_command: str | None = None  # started instead of our own load manager
     quiet: bool = False
+    json: bool = False  # events on stderr, as JSON, instead of progress and last line
     keep_order: bool = False  # output in the order of the tasks
     line_buffer: bool = False  # complete lines as they are written
     tag: str | None = None  # template of what stands before each line of output
     delay: float = 0.0  # seconds between two starts, at least
     halt: Halt | None = None
     exit_parallel: bool = False  # GNU parallel's exit codes
+
+
+# --------------------------------------------------------------------------------------------- while the run lives
+
+
+class Changed(NamedTuple):
+    """What holds for a run after its operator's changes; ``jobs`` and ``priority``: None, as the run has them."""
+
+    limits: Limits
+    jobs: int | None = None
+    priority: int | None = None
+
+
+_LIMITS: dict[str, tuple[Callable[[str], Any], bool]] = {  # parser, and whether it can be `off`
+    "cpu": (parse_cpus, True),
+    "memory": (parse_memory, True),
+    "memory-gap": (parse_size, False),
+    "swap": (parse_memory, True),
+    "workers-memory": (parse_memory, True),
+    "workers-cpu": (parse_cpus, True),
+    "memory-per-worker": (parse_size, True),
+    "memory-need": (parse_size, True),
+}
+CHANGEABLE = (*_LIMITS, "jobs", "priority")
+
+
+def change(limits: Limits, changes: Mapping[str, str]) -> Changed:
+    """The changes, by the names of their options, over the limits that a run began with. Raises SettingsError."""
+    changed = Changed(limits)
+    for name, text in changes.items():
+        if name == "jobs":
+            changed = changed._replace(jobs=parse_number(text, 1))
+        elif name == "priority":
+            changed = changed._replace(priority=parse_number(text))
+        elif name in _LIMITS:
+            changed = changed._replace(limits=_limit(changed.limits, name, text))
+        else:
+            near = difflib.get_close_matches(name, CHANGEABLE, 1)
+            hint = f"did you mean {near[0]}?" if near else f"these can be changed: {', '.join(CHANGEABLE)}"
+            raise SettingsError(f"{name!r} cannot be set while a run lives; {hint}")
+    return changed
+
+
+def check_limits(limits: Limits, memory: int, cpus: float, bound_by: str) -> None:
+    """A limit above what the node has is a mistake, not a wish. Raises SettingsError."""
+    sizes = [
+        ("--memory", limits.memory.of(memory) if limits.memory else None),
+        ("--workers-memory", limits.workers_memory.of(memory) if limits.workers_memory else None),
+        ("--memory-per-worker", limits.memory_per_worker),
+        ("--memory-need", limits.memory_need),
+    ]
+    for name, size in sizes:
+        if size is not None and size > memory:
+            raise SettingsError(
+                f"{name} {format_size(size)} is more than this node has ({format_size(memory)}, bound by {bound_by})"
+            )
+    for name, amount in (("--cpu", limits.cpu), ("--workers-cpu", limits.workers_cpu)):
+        if amount is not None and amount.of(cpus) > cpus:
+            raise SettingsError(
+                f"{name} {format_cores(amount.of(cpus))} is more than this node has ({format_cores(cpus)})"
+            )
+
+
+def _limit(limits: Limits, name: str, text: str) -> Limits:
+    parse, may_be_off = _LIMITS[name]
+    value = None if may_be_off and text == "off" else parse(text)
+    changed = replace(limits, **{name.replace("-", "_"): value})
+    return replace(changed, cpu_promised=value is not None) if name == "cpu" else changed

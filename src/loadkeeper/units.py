@@ -20,6 +20,17 @@ def parse_size(text: str) -> int:
     return int(float(match[1]) * _SIZES[match[2].lower()])
 
 
+def parse_number(text: str, least: int | None = None) -> int:
+    """A whole number, of at least so much. Raises SettingsError."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = None
+    if number is None or (least is not None and number < least):
+        raise SettingsError(f"{text!r} is not a whole number{'' if least is None else f' from {least}'}")
+    return number
+
+
 def parse_duration(text: str) -> float:
     """Seconds from ``30s``, ``5m``, ``250ms`` or a bare number; parts add up: ``1h30m``. Raises SettingsError."""
     rest, total = text.strip(), 0.0

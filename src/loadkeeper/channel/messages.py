@@ -29,6 +29,14 @@ class Steered(Struct, frozen=True, tag="steered"):
     unknown: list[str] = []
 
 
+class Change(Struct, frozen=True, tag="change"):
+    """The operator changes settings of runs, by the names of their options. No names: of all runs. `Steered` answers,
+    or `Rejected`."""
+
+    settings: dict[str, str]
+    names: list[str] = []
+
+
 class Answer(Struct, frozen=True, tag="status"):
     status: Status
 
@@ -39,7 +47,7 @@ class Rejected(Struct, frozen=True, tag="rejected"):
     error: str
 
 
-ToLoadManager = Hello | Report | Bye | AskStatus | Steer
+ToLoadManager = Hello | Report | Bye | AskStatus | Steer | Change
 FromLoadManager = Welcome | Verdict | Answer | Steered | Rejected
 
 _encoder = msgspec.msgpack.Encoder()

@@ -9,7 +9,7 @@ import click
 from ..errors import SettingsError
 from ..model import Amount, Lines
 from ..settings import Halt, When
-from ..units import parse_cpus, parse_duration, parse_memory, parse_share, parse_size
+from ..units import parse_cpus, parse_duration, parse_memory, parse_number, parse_share, parse_size
 
 T = TypeVar("T")
 
@@ -50,16 +50,12 @@ def parse_pressure(text: str) -> dict[str, Lines]:
 
 def parse_positive(text: str) -> int:
     """A whole number from 1. Raises SettingsError."""
-    if not text.isdigit() or int(text) < 1:
-        raise SettingsError(f"{text!r} is not a whole number from 1")
-    return int(text)
+    return parse_number(text, 1)
 
 
 def parse_count(text: str) -> int:
     """A whole number from 0. Raises SettingsError."""
-    if not text.isdigit():
-        raise SettingsError(f"{text!r} is not a whole number from 0")
-    return int(text)
+    return parse_number(text, 0)
 
 
 HALTS = {"1": "soon,fail=1", "2": "now,fail=1", "-1": "soon,success=1", "-2": "now,success=1"}

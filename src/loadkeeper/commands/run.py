@@ -12,11 +12,12 @@ import click
 from ..errors import UsageError
 from ..launcher import Launcher
 from ..model import Limits, PauseMode
-from ..record import joblog
+from ..record import joblog, results
 from ..record.places import state_dir
-from ..settings import RunSettings
+from ..sense.capacity import capacity
+from ..settings import RunSettings, check_limits
 from ..sources.template import Template
-from . import inputs
+from . import inputs, origins
 from .options import (
     COUNT,
     CPUS,
@@ -43,7 +44,17 @@ def _option(*names: str, **settings: Any) -> Callable[[F], F]:
     return click.option(*names, envvar=variable, **settings)
 
 
+class Run(click.Command):
+    """Takes what it was not told on the command line from environment and settings files, checked as a whole."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        found = origins.find(origins.options_of(self), os.environ)
+        more.setdefault("default_map", {name: one.value for name, one in found.items()})
+        return super().make_context(*arguments, **more)
+
+
 @click.command(
+    cls=Run,
     context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
     options_metavar="[OPTIONS]",
     short_help="Run a list of commands or a number of workers inside the node's limits.",
@@ -70,6 +81,11 @@ def _option(*names: str, **settings: Any) -> Callable[[F], F]:
     "--exit", "exit_as", type=click.Choice(["loadkeeper", "parallel"]), default="loadkeeper", help="Whose exit codes."
 )
 @_option("--joblog", metavar="FILE", help="Log each task in GNU parallel's format.")
+@_option("--resume", is_flag=True, help="Go on with an earlier run: what --joblog names is not done again.")
+@_option("--resume-failed", is_flag=True, help="... unless it failed.")
+@_option("--results", metavar="DIR|PATH", help="Keep each task's output in files, instead of printing it.")
+@_option("--bar", is_flag=True, help="Progress is shown anyway; for scripts that say it.")
+@_option("--eta", is_flag=True, help="Progress is shown anyway; for scripts that say it.")
 @_option(
     "--cpu", type=CPUS, metavar="SHARE|CORES|off", help="Busy CPUs of the node above which nothing is added. [90%]"
 )
@@ -91,6 +107,7 @@ def _option(*names: str, **settings: Any) -> Callable[[F], F]:
 @_option("--name", metavar="NAME", default="", help="The run's name in status and list.")
 @_option("--kind", metavar="NAME", default="", help="Tasks of one kind share what is learned. [the program's name]")
 @_option("--lm-command", metavar="COMMAND", help="Start this load manager instead of ours.")
+@click.option("--json", is_flag=True, help="Events as JSON on stderr, one a line, instead of progress.")
 @_option("--quiet", is_flag=True, help="No progress and no last line.")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[--] COMMAND [ARG]... [::: VALUE...]")
 def run(words: tuple[str, ...], tasks: int | None, arg_file: tuple[str, ...], **options: Any) -> int:
@@ -114,15 +131,28 @@ def run(words: tuple[str, ...], tasks: int | None, arg_file: tuple[str, ...], **
     given = [*(inputs.Input(path=path) for path in arg_file), *values]
     if not command and (tasks is not None or not (given or inputs.brought_on_stdin())):
         raise UsageError("run needs a command; for example: loadkeeper run gzip -9 ::: *.log")
-    _check_limits(settings.limits)
+    node = capacity()
+    check_limits(settings.limits, node.memory, node.cpus, node.bound_by)
     _check_stdout()
     how = inputs.cut(null=options["null"], delimiter=options["delimiter"], colsep=options["colsep"])
     template = Template.parse(
         [os.fsencode(word) for word in command], valued=tasks is None, shell=options["shell"] and bool(command)
     )
     _check_program(template)
+    if settings.results is not None and not Template.text_of(os.fsencode(settings.results)).filled:
+        results.check(settings.results)
     source = inputs.source(given, tasks, how)
     return _show(template, source) if options["dry_run"] else _manage(template, source, settings)
+
+
+def _before(settings: RunSettings) -> joblog.Logged | None:
+    """What an earlier run has done. Raises UsageError."""
+    if not (settings.resume or settings.resume_failed):
+        return None
+    option = "--resume-failed" if settings.resume_failed else "--resume"
+    if settings.joblog is None or settings.joblog == "-":
+        raise UsageError(f"{option} needs --joblog FILE: the file says what is done")
+    return joblog.Logged(settings.joblog, successful=settings.resume_failed)
 
 
 def _show(template: Template, make: inputs.MakeSource) -> int:
@@ -149,6 +179,7 @@ def _manage(template: Template, source: inputs.MakeSource, settings: RunSettings
     state, run = state_dir(os.environ), os.urandom(4).hex()
     if settings.joblog is not None:
         joblog.check(settings.joblog)
+    before = _before(settings)
     launcher = Launcher(os.environ, settings.lm_command)
     launcher.launch()
 
@@ -165,6 +196,7 @@ def _manage(template: Template, source: inputs.MakeSource, settings: RunSettings
         state_dir=f"{state}/runs/{run}",
         wake=wake,
         launcher=launcher,
+        before=before,
         environment=os.environ,
         standalone=True,
     )
@@ -210,6 +242,10 @@ def _settings(options: dict[str, Any]) -> RunSettings:
         kind=_readable(given["kind"]),
         lm_command=given.get("lm_command"),
         quiet=given["quiet"],
+        json=given["json"],
+        resume=given["resume"],
+        resume_failed=given["resume_failed"],
+        results=given.get("results"),
         keep_order=given["keep_order"],
         line_buffer=given["line_buffer"],
         tag=given.get("tagstring", "{}" if given["tag"] else None),
@@ -243,28 +279,3 @@ def _check_program(template: Template) -> None:
             raise UsageError(f"command {name!r} {problem}")
         where = "" if "/" in name else " in PATH"
         raise UsageError(f"command {name!r} is not found{where}; nothing was started")
-
-
-def _check_limits(limits: Limits) -> None:
-    """A limit above what the node has is a mistake, not a wish."""
-    from ..sense.capacity import capacity
-    from ..units import format_cores, format_size
-
-    node = capacity()
-    for name, amount in (("--memory", limits.memory), ("--workers-memory", limits.workers_memory)):
-        if amount is not None and amount.of(node.memory) > node.memory:
-            raise UsageError(
-                f"{name} {format_size(amount.of(node.memory))} is more than this node has "
-                f"({format_size(node.memory)}, bound by {node.bound_by})"
-            )
-    for name, size in (("--memory-per-worker", limits.memory_per_worker), ("--memory-need", limits.memory_need)):
-        if size is not None and size > node.memory:
-            raise UsageError(
-                f"{name} {format_size(size)} is more than this node has "
-                f"({format_size(node.memory)}, bound by {node.bound_by})"
-            )
-    for name, amount in (("--cpu", limits.cpu), ("--workers-cpu", limits.workers_cpu)):
-        if amount is not None and amount.of(node.cpus) > node.cpus:
-            raise UsageError(
-                f"{name} {format_cores(amount.of(node.cpus))} is more than this node has ({format_cores(node.cpus)})"
-            )

@@ -2,30 +2,36 @@
 
 import json
 import os
+from collections.abc import Iterator
 
 import click
 
 from ..channel.address import places
 from ..channel.client import Client
-from ..channel.messages import Steer, Steered
+from ..channel.messages import Change, FromLoadManager, Steer, Steered
 from ..errors import ChannelError, UsageError
 from ..model import Want
 
 PAST = {Want.PAUSE: "paused", Want.RUN: "resumed", Want.STOP: "stopping", Want.DRAIN: "draining"}
 
 
-def _steer(want: Want, names: tuple[str, ...], as_json: bool) -> int:
-    """Reach each name at whichever load manager has it. A name that nobody has is a usage error."""
-    reached: list[str] = []
-    unknown = set(names)
+def everywhere(message: Steer | Change) -> Iterator[FromLoadManager]:
+    """The answers of all load managers of this user."""
     for place in places(os.environ):
         client = Client(place.socket)
         try:
-            reply = client.ask(Steer(want, list(names)))
+            yield client.ask(message)
         except ChannelError:
             continue  # a name left by a load manager that is gone
         finally:
             client.close()
+
+
+def _steer(want: Want, names: tuple[str, ...], as_json: bool) -> int:
+    """Reach each name at whichever load manager has it. A name that nobody has is a usage error."""
+    reached: list[str] = []
+    unknown = set(names)
+    for reply in everywhere(Steer(want, list(names))):
         if isinstance(reply, Steered):
             reached += reply.reached
             unknown &= set(reply.unknown)

@@ -9,9 +9,10 @@ import time
 from functools import partial
 
 from ..channel.address import Place
-from ..channel.messages import Answer, AskStatus, Rejected, Steer, Steered
+from ..channel.messages import Answer, AskStatus, Change, Rejected, Steer, Steered
 from ..channel.server import Server
 from ..decide import Memory, decide
+from ..errors import SettingsError
 from ..guard import Guard
 from ..linux.process import Process, myself
 from ..model import PROTOCOL, Bye, Decision, Hello, Report, Welcome
@@ -116,6 +117,8 @@ class LoadManager:
                 self._told(sender)
             elif isinstance(message, Steer):
                 self._steered(sender, message)
+            elif isinstance(message, Change):
+                self._changed(sender, message)
 
     def _joined(self, sender: bytes, hello: Hello) -> None:
         process = Process.open(hello.pid, hello.start_time)
@@ -154,6 +157,16 @@ class LoadManager:
 
     def _steered(self, sender: bytes, message: Steer) -> None:
         reached, unknown = answers.steer(list(self._runs.values()), message.want, message.names)
+        self._server.send(sender, Steered(reached, unknown))
+        self._look_soon(time.monotonic())
+
+    def _changed(self, sender: bytes, message: Change) -> None:
+        try:
+            runs = list(self._runs.values())
+            reached, unknown = answers.change(runs, message.settings, message.names, self._node.last)
+        except SettingsError as error:
+            self._server.send(sender, Rejected(str(error)))
+            return
         self._server.send(sender, Steered(reached, unknown))
         self._look_soon(time.monotonic())
 

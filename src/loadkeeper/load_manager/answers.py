@@ -7,6 +7,8 @@ from ..decide import DEFAULT, Kind, Memory
 from ..model import Decision, Reason, RunState, TaskCounts, Want, Why, WorkerReport, WorkerState
 from ..record.sentences import sentence
 from ..sense.node import NodeReading
+from ..settings import change as apply
+from ..settings import check_limits
 from ..status import (
     CapacityStatus,
     KindStatus,
@@ -85,7 +87,7 @@ def _pools(run: Run, view: View) -> list[PoolStatus]:
             PoolStatus(
                 name=pool.name,
                 slots=verdict.slots if verdict else 0,
-                priority=pool.priority,
+                priority=pool.priority if run.changed.priority is None else run.changed.priority,
                 kind=_kind(pool.kind, view.memory),
                 why=sentence(why, subject=pool.name, kind=pool.kind) if why else "",
                 reason=why,
@@ -154,8 +156,7 @@ def steer(runs: list[Run], want: Want, names: list[str]) -> tuple[list[str], lis
 def _steer_one(run: Run, want: Want, name: str) -> str | None:
     """A run by id or name (its only pool means the run), a pool as RUN/POOL or by its name, a worker by id or pid."""
     pools = [pool.name for pool in run.report.pools] if run.report else []
-    whole = [run.pool_id(pools[0])] if len(pools) == 1 else []
-    if name in (run.id, run.hello.name, *whole):
+    if name in _names(run):
         run.want = want
         if want is Want.RUN:
             run.wants.clear()
@@ -169,3 +170,29 @@ def _steer_one(run: Run, want: Want, name: str) -> str | None:
             run.wants[run.worker_id(worker.n)] = want
             return run.worker_id(worker.n)
     return None
+
+
+def change(
+    runs: list[Run], settings: dict[str, str], names: list[str], node: NodeReading | None
+) -> tuple[list[str], list[str]]:
+    """Change settings of whole runs; (whom it reached, names of no run). Raises SettingsError, and nothing changes."""
+    for run in runs:
+        limits = apply(run.hello.limits, {**run.changes, **settings}).limits
+        if node is not None:
+            check_limits(limits, node.total, node.cpus, node.capacity.bound_by)
+    reached: list[str] = []
+    unknown: list[str] = []
+    for name in names or [run.id for run in runs]:
+        found = [run for run in runs if name in _names(run)]
+        for run in found:
+            run.change(settings)
+        reached += [run.id for run in found]
+        if not found:
+            unknown.append(name)
+    return reached, unknown
+
+
+def _names(run: Run) -> tuple[str, ...]:
+    """A run by id or name; its only pool means the run."""
+    pools = [pool.name for pool in run.report.pools] if run.report else []
+    return (run.id, run.hello.name, *([run.pool_id(pools[0])] if len(pools) == 1 else []))

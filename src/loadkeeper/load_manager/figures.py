@@ -50,7 +50,7 @@ def gauge(name: str, value: float | None, lines: list[Lines]) -> GaugeStatus:
 
 def measure(run: Run, node: NodeReading, readings: Readings) -> None:
     """Take note of the most memory in use: by the run's own workers where it has a budget, else by the whole node."""
-    budget = run.hello.limits.workers_memory
+    budget = run.changed.limits.workers_memory
     seen = (readings.get(run.worker_id(worker.n)) for worker in run.workers())
     held = sum(reading.rss or 0 for reading in seen if reading is not None)
     if budget is not None:

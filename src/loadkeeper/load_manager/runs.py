@@ -1,10 +1,11 @@
 """What the load manager holds of each run: who it is, what it said last, what was answered."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
+from ..errors import SettingsError
 from ..linux.process import Process
 from ..model import (
     Decision,
@@ -17,6 +18,7 @@ from ..model import (
     WorkerExit,
     WorkerReport,
 )
+from ..settings import Changed, change
 
 SILENT = 3.0
 """Seconds without a report after which a process manager is given nothing: it reports once a second."""
@@ -42,11 +44,22 @@ class Run:
     exits_heard: int = 0
     want: Want = Want.RUN
     wants: dict[str, Want] = field(default_factory=dict)  # of its pools and workers, by name or id
+    changes: dict[str, str] = field(default_factory=dict)  # of its settings, by the operator
+    changed: Changed = field(init=False)  # what holds with them
     verdict: Verdict | None = None
     sent_at: float = 0.0
     used: int | None = None  # bytes: by its workers where it has a budget, else on the node
     memory: int = 0  # ... of so many
     peak: int | None = None  # the most of them
+
+    def __post_init__(self) -> None:
+        self.changed = Changed(self.hello.limits)
+
+    def change(self, settings: Mapping[str, str]) -> None:
+        """Take on the operator's changes. Raises SettingsError, and then none of them holds."""
+        changes = {**self.changes, **settings}
+        self.changed = change(self.hello.limits, changes)
+        self.changes = changes
 
     @property
     def id(self) -> str:
@@ -84,6 +97,10 @@ class Run:
                 self.want = want
             else:
                 self.wants[name] = want
+        try:
+            self.change(report.changes)
+        except SettingsError:
+            pass  # of a process manager that knows other settings than we do: it has what it began with
 
     def answer(self, decision: Decision, now: float, figures: Callable[[], Figures]) -> Verdict | None:
         """The verdict to send now, or None when the last one still says it all."""
@@ -111,6 +128,7 @@ class Run:
             ending={n: end for n in mine if (end := decision.ending.get(self.worker_id(n))) is not None},
             want=self.want,
             wants={**self.wants, **reached},
+            changes=self.changes,
             critical=self.id in decision.critical,
             exits_heard=self.exits_heard,
             urgent=self.id in decision.urgent,
@@ -131,6 +149,7 @@ def _wanted(verdict: Verdict) -> tuple[object, ...]:
         {n: (end.why.reason, end.kill, end.bury) for n, end in verdict.ending.items()},
         verdict.want,
         verdict.wants,
+        verdict.changes,
         verdict.critical,
         verdict.urgent,
         verdict.throttled,

@@ -140,10 +140,10 @@ def _pools(run: Run, now: float) -> list[PoolSeen]:
             run=run.id,
             kind=pool.kind,
             waiting=pool.waiting,
-            priority=pool.priority,
-            max_workers=pool.max_workers,
+            priority=pool.priority if run.changed.priority is None else run.changed.priority,
+            max_workers=pool.max_workers if run.changed.jobs is None else run.changed.jobs,
             pausable=pool.pause is not PauseMode.NEVER,
-            limits=run.hello.limits,
+            limits=run.changed.limits,
             want=_want(run, pool.name),
             silent=run.silent(now),
         )

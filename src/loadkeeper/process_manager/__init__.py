@@ -14,6 +14,7 @@ from ..linux.process import Process, become_subreaper, own_peak
 from ..linux.spawn import MachineFull, SpawnError, seal
 from ..member import Member
 from ..model import Hello, Outcome, Reason, RunState, TaskCounts, Want, Why, WorkerExit
+from ..record.events import EventLog
 from ..record.journal import Verb
 from ..record.report import Summary
 from ..sources.base import Task
@@ -30,6 +31,8 @@ from .wake import Signals
 
 BATCH = 16
 """Starts in one turn of the loop: 16 take 8 ms, so a pause never waits long behind them."""
+PASSED_OVER = 1000
+"""Tasks that an earlier run has done and that are passed over in one turn."""
 ROUTINE = 0.05
 """Seconds between two reports when workers only came and went inside their slots."""
 REPORT = 1.0
@@ -64,8 +67,9 @@ class ProcessManager:
         self._slots = Slots()
         self._actor = Actor(self._crew.workers, job.settings.grace)
         job.make_state_dir()
-        self._records = Records(job)
-        self._teller = Teller(job)
+        events = EventLog(job.stderr) if job.settings.json else None
+        self._records = Records(job, events)
+        self._teller = Teller(job, events)
         self._starter = Starter(job)
         self._starter.printer.before, self._starter.printer.after = self._teller.writer.hide, self._teller.writer.show
         self._member = Member(self._hello(), job.launcher)
@@ -289,7 +293,7 @@ class ProcessManager:
         if verdict is None or not fresh:
             return
         self._reports.confirmed(verdict.exits_heard)
-        self._reports.wants = verdict.wants
+        self._reports.wants, self._reports.changes = verdict.wants, verdict.changes
         self._halting.wanted(verdict.want, critical=verdict.critical)
         self._halt()
         self._acted(self._actor.obey(verdict, now))
@@ -326,9 +330,25 @@ class ProcessManager:
         if time.monotonic() < self._start_at:
             return
         for _ in range(min(BATCH, self._room())):
-            task = self._again.popleft() if self._again else self.job.source.take()
+            task = self._again.popleft() if self._again else self._take()
             if task is None or not self._launch(task):
                 return
+
+    def _take(self) -> Task | None:
+        """The next task that no earlier run has done; None: none at the moment. Raises UsageError when the earlier run
+        was of other tasks."""
+        before, source = self.job.before, self.job.source
+        if before is None:
+            return source.take()
+        for _ in range(PASSED_OVER):
+            task = source.take()
+            if task is None or task.number not in before:
+                return task
+            before.check(task.number, self.job.template.text(task))
+            self._counts.before += 1
+            self._starter.printer.skip(task.number)
+            source.done(task)
+        return None
 
     def _launch(self, task: Task) -> bool:
         """Start a worker for the task; False when no other may be started right now."""
@@ -336,7 +356,7 @@ class ProcessManager:
         task.attempts += 1
         task.slot = self._slots.take()
         try:
-            self._crew.add(self._starter.start(n, task))
+            worker = self._starter.start(n, task)
         except MachineFull as error:
             task.attempts -= 1
             self._slots.give(task.slot)
@@ -348,6 +368,8 @@ class ProcessManager:
             self._slots.give(task.slot)
             self._refused(task, str(error))
             return True
+        self._crew.add(worker)
+        self._records.started(worker)
         self._fault = ""
         now = time.monotonic()
         self._report_soon(now, routine=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from ..errors import PlaceError
 from ..launcher import Launcher
+from ..record.joblog import Logged
 from ..settings import RunSettings
 from ..sources.base import Source
 from ..sources.template import Template
@@ -24,6 +25,7 @@ class Job:
     state_dir: str
     wake: Wake
     launcher: Launcher
+    before: Logged | None = None  # what an earlier run of the same tasks has done
     environment: Mapping[str, str] = field(default_factory=dict)
     standalone: bool = False  # signals, subreaper and terminal are ours
     stdout: int = 1

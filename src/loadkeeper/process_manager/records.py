@@ -5,8 +5,10 @@ import time
 
 from ..act.worker import Exit, Worker
 from ..model import Outcome, Reason, Why
+from ..record.events import EventLog
 from ..record.joblog import TIMED_OUT, Joblog, Line
 from ..record.journal import NAME, Event, Fate, Header, Journal, Verb
+from ..record.sentences import sentence, statement
 from ..sources.base import Task
 from .acting import Act
 from .job import Job
@@ -18,45 +20,60 @@ NOT_EXECUTED = 127
 class Records:
     """Raises UsageError when the job log cannot be written: before anything is started."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, events: EventLog | None = None) -> None:
         self._job = job
-        self._joblog = Joblog.open(job.settings.joblog) if job.settings.joblog else None
+        self._events = events
+        settings = job.settings
+        again = settings.resume or settings.resume_failed
+        self._joblog = Joblog.open(settings.joblog, append=again) if settings.joblog else None
         header = Header(job.run, job.name, job.template.shown, os.getpid(), time.time())
         self._journal = Journal.open(f"{job.state_dir}/{NAME}", header)
 
     @property
     def held(self) -> bool:
         """The disk does not take what is written: nothing new should be started."""
-        return self._journal.full or (self._joblog is not None and self._joblog.full)
+        kept = (self._journal, self._joblog, self._events)
+        return any(one is not None and one.full for one in kept)
 
     @property
     def fault(self) -> str:
         """What cannot be written at the moment, for people; empty when all is well."""
-        return self._journal.fault or (self._joblog.fault if self._joblog else None) or ""
+        kept = (self._journal, self._joblog, self._events)
+        return next((one.fault for one in kept if one is not None and one.fault), "")
+
+    def started(self, worker: Worker) -> None:
+        """A worker for an attempt; the journal knows it by how it ends."""
+        if self._events is None:
+            return
+        task = worker.task
+        assert isinstance(task, Task)
+        self._events.put(
+            "start", task=task.number, value=task.value, attempt=task.attempts, worker=worker.id, pid=worker.process.pid
+        )
 
     def finished(self, worker: Worker, outcome: Outcome, again: bool, left: Exit, received: int, now: float) -> None:  # noqa: PLR0913, PLR0917 - a row
         """How an attempt ended. ``received``: bytes it wrote to stdout."""
         task = worker.task
         assert isinstance(task, Task)
         began = time.time() - (now - worker.started)
-        self._journal.outcome(
-            Fate(
-                task=task.number,
-                value=task.value,
-                attempt=task.attempts,
-                worker=worker.n,
-                outcome=outcome,
-                again=again,
-                code=left.code,
-                signal=left.signal,
-                began=began,
-                seconds=now - worker.started,
-                paused=worker.paused_in_all(now),
-                peak=left.peak,
-                cpu=left.cpu_seconds,
-                why=left.ended_for,
-            )
+        fate = Fate(
+            task=task.number,
+            value=task.value,
+            attempt=task.attempts,
+            worker=worker.n,
+            outcome=outcome,
+            again=again,
+            code=left.code,
+            signal=left.signal,
+            began=began,
+            seconds=now - worker.started,
+            paused=worker.paused_in_all(now),
+            peak=left.peak,
+            cpu=left.cpu_seconds,
+            why=left.ended_for,
         )
+        self._journal.outcome(fate)
+        self._told(fate)
         if not again:
             timed_out = left.ended_for is not None and left.ended_for.reason is Reason.TIMEOUT
             code, signal = TIMED_OUT if timed_out else (left.code, left.signal)
@@ -66,7 +83,28 @@ class Records:
         """Its command could not be executed."""
         fate = Fate(task.number, task.value, task.attempts, 0, Outcome.FAILED, False, code=NOT_EXECUTED, signal=0)
         self._journal.outcome(fate)
+        self._told(fate)
         self._log(task, time.time(), 0.0, 0, NOT_EXECUTED, 0)
+
+    def _told(self, fate: Fate) -> None:
+        if self._events is None:
+            return
+        self._events.put(
+            "finish",
+            task=fate.task,
+            value=fate.value,
+            attempt=fate.attempt,
+            worker=f"{self._job.run}.{fate.worker}" if fate.worker else None,
+            outcome=fate.outcome,
+            again=fate.again,
+            code=fate.code,
+            signal=fate.signal,
+            seconds=fate.seconds,
+            paused=fate.paused,
+            peak_memory=fate.peak,
+            cpu_seconds=fate.cpu,
+            why=statement(fate.why) if fate.why else None,
+        )
 
     def _log(self, task: Task, began: float, seconds: float, received: int, code: int, signal: int) -> None:  # noqa: PLR0913, PLR0917 - a row
         if self._joblog is not None:
@@ -78,6 +116,9 @@ class Records:
         task = act.worker.task
         assert isinstance(task, Task)
         self._journal.event(Event(time.time(), act.verb, act.worker.id, task.number, act.why))
+        if self._events is not None:
+            why = sentence(act.why) if act.why else None
+            self._events.put(act.verb.value, task=task.number, worker=act.worker.id, why=why)
 
     def happened(self, verb: Verb, why: Why | None = None, amount: float | None = None) -> None:
         """Something that concerns the whole run."""

@@ -24,6 +24,7 @@ class Counts:
     paused_for: float = 0.0
     kernel_kills: int = 0
     returned_done: int = 0
+    before: int = 0  # done by an earlier run
 
     def note(self, worker: Worker, outcome: Outcome, again: bool, by_kernel: bool, now: float) -> None:
         """An attempt is over."""
@@ -52,6 +53,7 @@ class Reports:
     number: int = 0
     exits: list[WorkerExit] = field(default_factory=list)
     wants: dict[str, Want] = field(default_factory=dict)
+    changes: dict[str, str] = field(default_factory=dict)
 
     def confirmed(self, number: int) -> None:
         """Exits up to this one were heard."""
@@ -63,7 +65,9 @@ class Reports:
         settings = self.job.settings
         pool = PoolReport(self.job.pool, self.job.kind, tasks.waiting, settings.priority, settings.jobs, settings.pause)
         live = self._live(workers, now)
-        return Report(self.job.run, self.number, [pool], live, self.exits, tasks, state, heard, self.wants)
+        return Report(
+            self.job.run, self.number, [pool], live, self.exits, tasks, state, heard, self.wants, self.changes
+        )
 
     def _live(self, workers: Iterable[Worker], now: float) -> list[WorkerReport]:
         patience = self.job.settings.limits.max_pause

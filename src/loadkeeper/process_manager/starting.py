@@ -9,9 +9,10 @@ from ..act.worker import Worker
 from ..errors import UsageError
 from ..linux.cgroup import Leaf, delegated_base
 from ..linux.process import Process
-from ..linux.spawn import MachineFull, make_room, spawn
+from ..linux.spawn import MachineFull, SpawnError, make_room, spawn
 from ..model import PauseMode
 from ..record.output import OutputFiles, Printer, Streams
+from ..record.results import directory, open_files
 from ..sources.base import Task
 from ..sources.template import Template
 from .job import Job
@@ -30,6 +31,10 @@ SPARE = 128
 """Descriptors for everything else."""
 
 
+FOR_EVER = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ})
+"""Faults of a path that no waiting mends."""
+
+
 class Starter:
     """Starts workers of a job. Their output goes to files of their own; ``printer`` prints it when they are gone.
 
@@ -43,6 +48,7 @@ class Starter:
             self.files, job.stdout, job.stderr, ordered=settings.keep_order, live=settings.line_buffer
         )
         self._tag = Template.text_of(os.fsencode(settings.tag) + b"\t") if settings.tag is not None else None
+        self._results = Template.text_of(os.fsencode(settings.results)) if settings.results is not None else None
         self._null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         kept = {os.fsencode(k): os.fsencode(v) for k, v in job.environment.items()}
         self._environment = {k: v for k, v in kept.items() if not (k + b"_").startswith(MARK + b"_")}
@@ -70,7 +76,7 @@ class Starter:
         self._environment[MARK] = identity.encode()
         self._environment[b"PARALLEL_SEQ"] = b"%d" % task.number  # as GNU parallel has it
         self._environment[b"PARALLEL_JOBSLOT"] = b"%d" % task.slot
-        streams = self._take_streams()
+        streams = self._take_streams(task)
         leaf = self._leaf(identity)
         try:
             pid = spawn(
@@ -82,24 +88,40 @@ class Starter:
                 leaf=leaf,
             )
         except BaseException:
-            self.files.give(streams)
+            self._let_go(streams)
             if leaf is not None:
                 leaf.remove()
             raise
         started = time.monotonic()
         self._streams[n] = streams
-        self.printer.follow(task.number, streams, self._tag_of(task))
+        if self._results is None:
+            self.printer.follow(task.number, streams, self._tag_of(task))
         return Worker(n, job.run, job.pool, task, Process.child(pid), leaf=leaf, started=started)
 
-    def _take_streams(self) -> Streams:
-        """Raises MachineFull: no descriptor or no room on the disk for the moment."""
+    def _take_streams(self, task: Task) -> Streams:
+        """Raises MachineFull: no descriptor or no room on the disk for the moment; SpawnError: the results of this task
+        can never be kept."""
         enough = make_room(EACH * (len(self._streams) + 1) + 2 * self.printer.held + SPARE)
         try:
             if not enough and len(self._streams) > 0:
                 raise OSError(errno.EMFILE, "the hard limit of open files (ulimit -Hn) allows no more workers")
-            return self.files.take()
+            return self.files.take() if self._results is None else open_files(self._path(task), task.number)
         except OSError as error:
+            if error.errno in FOR_EVER:
+                raise SpawnError(f"no file for the results of task {task.number}: {error}", error.errno or 0) from None
             raise MachineFull(f"no file for a worker's output: {error.strerror}", error.errno or 0) from None
+
+    def _path(self, task: Task) -> bytes:
+        """Where the task's results go."""
+        assert self._results is not None
+        name = self._results.text(task)
+        return name if self._results.filled else directory(name, task.values, task.number)
+
+    def _let_go(self, streams: Streams) -> None:
+        if self._results is None:
+            self.files.give(streams)
+        else:
+            self.files.drop(streams)
 
     def _leaf(self, identity: str) -> Leaf | None:
         """A control group for the worker, where there may be one and it pays."""
@@ -115,7 +137,10 @@ class Starter:
         self._usual += WEIGHT * (min(worker.active(now), 10 * USUAL) - self._usual)
         streams = self._streams.pop(worker.n)
         written = os.fstat(streams.stdout).st_size
-        self.printer.put(task.number, streams, self._tag_of(task), shown=shown)
+        if self._results is None:
+            self.printer.put(task.number, streams, self._tag_of(task), shown=shown)
+        else:
+            self.files.drop(streams)
         return written
 
     def close(self, stop: Callable[[], bool]) -> bool:

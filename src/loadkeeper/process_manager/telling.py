@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from ..act.worker import Worker
 from ..model import Figures, Reason, TaskCounts, Verdict, Why, WorkerState
+from ..record.events import EventLog
 from ..record.report import Summary, last_line
 from ..record.sentences import present_reason
 from ..show.progress import Pace, Progress
@@ -14,14 +15,35 @@ from .halting import Halting
 from .job import Job
 from .reports import Counts
 
+EVENT = 1.0
+"""Seconds between two events of progress."""
+SUMMARY = (
+    "done",
+    "failed",
+    "buried",
+    "given_back",
+    "returned_done",
+    "before",
+    "left",
+    "pauses",
+    "paused_for",
+    "kernel_kills",
+    "peak_memory",
+    "memory",
+    "seconds",
+    "message",
+)
+"""What the event of the end says."""
 NO_MANAGER = Why(Reason.NO_LOAD_MANAGER)
 
 
 class Teller:
     """Shows progress and messages of one run; ``quiet`` leaves messages only."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, events: EventLog | None = None) -> None:
         self._job = job
+        self._events = events
+        self._event_at = 0.0
         self._began = time.monotonic()
         self.writer = ProgressWriter(job.stderr, self._began)
         self._pace = Pace()
@@ -29,6 +51,8 @@ class Teller:
 
     def due(self) -> float:
         """When `show` wants to be called."""
+        if self._events is not None:
+            return self._event_at
         return math.inf if self._job.settings.quiet or self.writer.dead else self.writer.due
 
     def heard(self, verdict: Verdict) -> None:
@@ -36,7 +60,10 @@ class Teller:
 
     def say(self, text: str) -> None:
         """A message that people should see, quiet or not."""
-        self.writer.say(f"loadkeeper: {text}")
+        if self._events is not None:
+            self._events.put("message", text=text)
+        else:
+            self.writer.say(f"loadkeeper: {text}")
 
     def show(
         self, now: float, tasks: TaskCounts, workers: Iterable[Worker], verdict: Verdict | None, fault: str
@@ -45,6 +72,14 @@ class Teller:
         if now < self.due():
             return
         workers = list(workers)
+        if self._events is not None:
+            self._event_at = now + EVENT
+            reason, gauges = self._reason(tasks, workers, verdict), self._figures.gauges if self._figures else None
+            paused = sum(worker.state is WorkerState.PAUSED for worker in workers)
+            self._events.put(
+                "progress", tasks=tasks, paused=paused, gauges=gauges, reason=reason or None, fault=fault or None
+            )
+            return
         finished = tasks.done + tasks.failed + tasks.buried
         self._pace.note(now, finished)
         remaining = None if tasks.waiting is None else tasks.waiting + tasks.running
@@ -79,6 +114,7 @@ class Teller:
             buried=counts.buried,
             given_back=counts.given_back,
             returned_done=counts.returned_done,
+            before=counts.before,
             left=left,
             pauses=counts.pauses,
             paused_for=counts.paused_for,
@@ -94,4 +130,9 @@ class Teller:
         )
 
     def close(self, summary: Summary) -> None:
-        self.writer.close("" if self._job.settings.quiet else last_line(summary))
+        shown = self._job.settings.quiet or self._events is not None
+        self.writer.close("" if shown else last_line(summary))
+        if self._events is not None:
+            figures = {name: getattr(summary, name) for name in SUMMARY}
+            self._events.put("summary", exit_code=summary.exit_code, **figures)
+            self._events.close()

@@ -5,8 +5,10 @@ JobRuntime is ten wide; Send is 0 without ``--pipe``; Receive counts the bytes o
 Exitval -1 and Signal 15; a newline inside a command becomes a NUL, other bytes stay as they are.
 """
 
+import fcntl
 import os
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -14,6 +16,10 @@ from ..errors import UsageError
 from .writer import Refused, Writer
 
 HEADER = b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
+COMPARED = 1000
+"""Tasks of a log whose commands are held against those of the run that resumes it."""
+MOST_TASKS = 1 << 32
+TAIL = 1 << 16
 TIMED_OUT = (-1, 15)
 """Exitval and Signal of an attempt that ``--timeout`` ended."""
 
@@ -50,7 +56,9 @@ class Joblog:
             return cls(os.dup(1), "stdout", HEADER)
         append = append or path.startswith("+")
         path = path.removeprefix("+")
-        descriptor = _open(path, append)
+        descriptor = _open(path)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.ftruncate(descriptor, _whole(descriptor) if append else 0)
         return cls(descriptor, path, b"" if append and os.fstat(descriptor).st_size else HEADER)
 
     @property
@@ -78,37 +86,91 @@ class Joblog:
 def check(path: str) -> None:
     """Raises UsageError when no log can be written to ``path``; what is in it stays."""
     if path != "-":
-        os.close(_open(path.removeprefix("+"), append=True))
+        os.close(_open(path.removeprefix("+")))
 
 
-def logged(path: str, *, successful: bool = False) -> Iterator[int]:
-    """Numbers of the tasks that a log names, of ours or of GNU parallel; with ``successful`` only those with Exitval
-    and Signal 0. Nothing when there is no such file. Raises UsageError for a line of another format."""
+class Logged:
+    """The tasks that a log names, of ours or of GNU parallel; with ``successful`` only those with Exitval and Signal 0.
+    Nothing when there is no such file. An eighth of a byte each, and the commands of the first.
+
+    Raises UsageError for what is no job log."""
+
+    def __init__(self, path: str, *, successful: bool = False) -> None:
+        self.path = path.removeprefix("+")
+        self._bits = bytearray()
+        self._commands: dict[int, bytes] = {}
+        try:
+            with open(self.path, "rb") as lines:
+                for place, line in enumerate(lines, 1):
+                    if place > 1:
+                        self._note(line, f"{self.path}:{place}", successful)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise UsageError(f"--joblog {self.path}: {error.strerror}; name a file that can be read") from None
+
+    def __contains__(self, seq: int) -> bool:
+        byte, bit = divmod(seq, 8)
+        return byte < len(self._bits) and bool(self._bits[byte] >> bit & 1)
+
+    def check(self, seq: int, command: bytes) -> None:
+        """Raises UsageError when the task of this number was another one then."""
+        then, now = self._commands.get(seq), command.replace(b"\n", b"\0")
+        if then is not None and then != now:
+            raise UsageError(
+                f"--joblog {self.path} is the log of another run: its task {seq} was {_readable(then)}, and is "
+                f"{_readable(now)} now; give the command and the values of that run, or another log"
+            )
+
+    def _note(self, line: bytes, place: str, successful: bool) -> None:
+        if not line.endswith(b"\n"):
+            return  # cut off as it was written: its task is done again
+        columns = line.rstrip(b"\n").split(b"\t", 8)
+        if len(columns) < 9 or not columns[0].isdigit() or not 0 < (seq := int(columns[0])) < MOST_TASKS:
+            raise UsageError(
+                f"--joblog {place}: is not a line of a job log; name the log of an earlier run, or a new file"
+            )
+        if successful and columns[6:8] != [b"0", b"0"]:
+            return
+        byte, bit = divmod(seq, 8)
+        if byte >= len(self._bits):
+            self._bits.extend(bytes(byte + 1 - len(self._bits)))
+        self._bits[byte] |= 1 << bit
+        if len(self._commands) < COMPARED:
+            self._commands[seq] = columns[8]
+
+
+def _readable(command: bytes) -> str:
+    return repr(command[:80].decode("utf-8", "backslashreplace"))
+
+
+def _open(path: str) -> int:
+    """Open for appending, by this run alone. Raises UsageError."""
     try:
-        with open(path, "rb") as lines:
-            for place, line in enumerate(lines, 1):
-                if place > 1:
-                    yield from _seq(line, f"{path}:{place}", successful)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise UsageError(f"--joblog {path}: {error.strerror}; name a file that can be read") from None
-
-
-def _seq(line: bytes, place: str, successful: bool) -> Iterator[int]:
-    columns = line.split(b"\t", 8)
-    if len(columns) < 9 or not columns[0].isdigit():
-        raise UsageError(f"--joblog {place}: is not a line of a job log; name the log of an earlier run, or a new file")
-    if not successful or columns[6:8] == [b"0", b"0"]:
-        yield int(columns[0])
-
-
-def _open(path: str, append: bool) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | (0 if append else os.O_TRUNC)
-    try:
-        return os.open(path, flags, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise UsageError(f"--joblog {path}: {error.strerror}; name a file in a directory you may write to") from None
+    try:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        problem = "another run is writing it; name another file, or wait for that run"
+        raise UsageError(f"--joblog {path}: {problem}") from None
+    except OSError:
+        pass  # a file system without locks
+    return descriptor
+
+
+def _whole(descriptor: int) -> int:
+    """Bytes of a log up to the end of its last whole line: a run that was killed may have left half of one."""
+    end = os.fstat(descriptor).st_size
+    while end:
+        begin = max(0, end - TAIL)
+        if (newline := os.pread(descriptor, end - begin, begin).rfind(b"\n")) >= 0:
+            return begin + newline + 1
+        end = begin
+    return 0
 
 
 def _weigh(line: Line) -> int:

@@ -16,6 +16,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     buried: int = 0
     given_back: int = 0  # attempts that we ended
     returned_done: int = 0  # tasks that were given back at least once, and done later
+    before: int = 0  # tasks that an earlier run had done
     left: int | None = 0  # tasks that were given back for good or never started; None: nobody knows
     pauses: int = 0
     paused_for: float = 0.0  # seconds, all workers together
@@ -56,6 +57,7 @@ def _tasks(summary: Summary) -> str:
         (summary.failed, "failed"),
         (summary.buried, "buried"),
         (summary.returned_done, "given back and done later"),
+        (summary.before, "done before"),
         (summary.left or 0, "not done"),
     ]
     told = [f"{count} {word}" for count, word in counts if count]

@@ -106,6 +106,11 @@ class Template:
         return cls((_parts(text),), shell=True, verbatim=True)
 
     @property
+    def filled(self) -> bool:
+        """Whether anything in it depends on the task."""
+        return any(len(word) > 1 for word in self.words)
+
+    @property
     def program(self) -> bytes | None:
         """What is executed first, when it does not depend on the task; ``None`` for shell lines."""
         first = self.words[0]

@@ -1,0 +1,58 @@
+"""``wait``: until runs are over."""
+
+import select
+import time
+
+import click
+
+from ..errors import UsageError
+from ..linux.process import Process
+from ..status import RunStatus
+from .options import DURATION
+from .reading import read_status
+
+AGAIN = 0.2
+"""Seconds between two looks at processes that no descriptor tells of."""
+TIMED_OUT = 1
+
+
+@click.command(short_help="Wait until runs are over.")
+@click.argument("names", nargs=-1, metavar="[RUN]...")
+@click.option("--timeout", type=DURATION, metavar="TIME", help="Give up after so long, with exit code 1.")
+def wait(names: tuple[str, ...], timeout: float | None) -> int:
+    """Wait until the runs that are named (all of this user without a name) are over. Returns at once when none runs.
+
+    \b
+    loadkeeper wait nightly && loadkeeper run ./report
+    loadkeeper wait --timeout 10m
+    """
+    runs = _named(read_status().runs, names)
+    until = float("inf") if timeout is None else time.monotonic() + timeout
+    processes = [process for run in runs if (process := Process.open(run.pid)) is not None]
+    for process in processes:
+        if not _gone(process, until):
+            return TIMED_OUT
+    return 0
+
+
+def _named(runs: list[RunStatus], names: tuple[str, ...]) -> list[RunStatus]:
+    """Raises UsageError for a name that no living run has."""
+    if not names:
+        return runs
+    unknown = [name for name in names if not any(name in (run.id, run.name) for run in runs)]
+    if unknown:
+        raise UsageError(f"there is no run {', '.join(unknown)}; `loadkeeper list` names those that live")
+    return [run for run in runs if run.id in names or run.name in names]
+
+
+def _gone(process: Process, until: float) -> bool:
+    """Wait for its end; False when that takes too long."""
+    poll = select.poll()
+    if (descriptor := process.fileno()) is not None:
+        poll.register(descriptor, select.POLLIN)
+    while process.alive():
+        left = until - time.monotonic()
+        if left <= 0:
+            return False
+        poll.poll(min(left, 3600.0 if descriptor is not None else AGAIN) * 1000)
+    return True

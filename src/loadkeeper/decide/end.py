@@ -199,7 +199,7 @@ def _runs_on(worker: Worker, view: View, memory: Memory) -> bool:
 def _is_near(domain: Domain, p: Parameters) -> bool:
     if domain.available is None or domain.lines.pause is None:
         return False
-    return domain.available < domain.pause + p.stop_near * domain.total
+    return domain.available - p.stop_ahead * domain.speed < domain.pause + p.stop_near * domain.total
 
 
 def _waited_too_long(view: View, memory: Memory) -> Memory:

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from ..model import Reason, Why
+from ..model import Reason, Why, WorkerState
 from .lines import NODE, Domain
 from .memory import Memory
 from .view import View
@@ -15,7 +15,7 @@ def next_look(view: View, memory: Memory) -> float:
     look = p.look_calm if is_calm(view, memory) else p.look_most
     for domain in _node_domains(view):
         if domain.room is not None and view.workers:
-            look = min(look, max(p.look_least, domain.room / _burst(view)))
+            look = min(look, max(p.look_least, p.look_share * domain.room / _burst(view)))
     if view.now - memory.paused_at < p.look_paused_for:
         look = min(look, p.look_paused)
     return look
@@ -44,8 +44,16 @@ def next_sweep(view: View, memory: Memory) -> float:
     fast = any(
         d.speed > p.sweep_falling * d.total or d.reckoned is None or d.reckoned < p.sweep_low * d.total for d in domains
     )
-    least = p.sweep_near if fast else p.sweep_calm
+    least = p.sweep_near if fast or _somebody_runs_on(view, memory) else p.sweep_calm
     return min(p.sweep_most, max(least, p.sweep_each * count))
+
+
+def _somebody_runs_on(view: View, memory: Memory) -> bool:
+    """Somebody was told to stand and has not been seen to: only a sweep tells."""
+    return any(
+        worker.id in memory.paused and not worker.leaving and worker.seen.state is not WorkerState.PAUSED
+        for worker in view.workers
+    )
 
 
 def urgent(view: View) -> tuple[str, ...]:

@@ -64,7 +64,8 @@ class Parameters(Struct, frozen=True, kw_only=True):
     gap: float = 0.2  # s between two continues
     continue_lead: float = 1.5  # x the lead. simulated: 1 gives a seventh more ends and pauses
     stop_obeyed: float = 0.02  # s: a stop that has not taken by then, near the line, becomes a kill
-    stop_near: float = 0.03  # of total above the pause line: that near
+    stop_near: float = 0.03  # of total above the pause line: that near ...
+    stop_ahead: float = 0.02  # ... or so many s from there, for a kill takes 7 to 30 ms to give memory back (measured)
 
     # ending
     react_end: float = 0.25  # s of strange growth before the end line (measured; 0.75 buried tasks that fit)
@@ -109,6 +110,8 @@ class Parameters(Struct, frozen=True, kw_only=True):
     # looks and sweeps
     burst: float = 2.5 * GIB  # bytes/s a core could take: measured 0.7 to 1.9 with 4 KiB pages, to 11 with huge pages
     look_most: float = 0.1
+    look_share: float = 0.5  # of the time that a burst would need to the pause line, or the next look comes too late to
+    # act; simulated: 1 gives half as many kernel kills more, 0.7 a third
     look_calm: float = 0.25  # while nobody stands and a burst of all cores ...
     calm: float = 4.0  # ... would need so many seconds to the pause line
     look_least: float = 0.005

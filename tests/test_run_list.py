@@ -191,3 +191,35 @@ def test_a_reader_that_never_reads_does_not_hold_a_run_that_is_to_stop(program):
 def test_a_name_that_is_no_text(program):
     done = program.call("run", "--name", b"\xff", "--kind", b"\xfe", "echo", ":::", "a")
     assert (done.returncode, done.stdout) == (0, b"a\n"), done.stderr
+
+
+# ------------------------------------------------------------------------------------------------------- which failed
+
+
+def test_who_failed_is_said_with_how_and_not_without_end(program):
+    done = program.call("run", "--cpu", "off", "-j1", "exit {}", ":::", "0", "3", "0")
+    assert b"loadkeeper: task 2 (3) failed: exit code 3\n" in done.stderr
+    killed = program.call("run", "--cpu", "off", "kill -9 $$; {}", ":::", "a")
+    assert b"loadkeeper: task 1 (a) failed: killed by SIGKILL\n" in killed.stderr
+    late = program.call("run", "--cpu", "off", "--timeout", "0.2", "sleep", ":::", "30")
+    assert b"loadkeeper: task 1 (30) failed: " in late.stderr
+    many = program.call("run", "--cpu", "off", "exit 1; {}", ":::", *map(str, range(30)))
+    assert many.stderr.count(b" failed: exit code 1") == 10
+    assert b"more tasks than these 10 have failed; --joblog FILE lists them all" in many.stderr
+
+
+def test_a_value_that_the_kernel_does_not_take_is_buried_with_its_size_and_the_limit(program):
+    values = b"short\n" + b"x" * 200_000 + b"\nlast\n"
+    done = program.call("run", "--cpu", "off", "-k", "printf '%s\\n' {} | wc -c", stdin=values)
+    assert done.stdout.split() == [b"6", b"5"]
+    assert b"an argument of 200" in done.stderr
+    assert b"bytes is too long, the kernel takes 131,072; give it in a file" in done.stderr
+    assert b"2 done, 1 buried" in done.stderr
+    assert done.returncode == 1
+
+
+def test_a_hundred_kilobytes_arrive(program):
+    done = program.call("run", "--cpu", "off", "wc", "-c", stdin=b"", timeout=30)
+    assert done.returncode == 0
+    long = b"y" * 100_000
+    assert program.call("run", "--cpu", "off", "printf", "%s", stdin=long).stdout == long

@@ -2,10 +2,13 @@
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ..errors import LoadkeeperError
 
+_ONE_ARGUMENT = 32
+"""Pages (execve(2): MAX_ARG_STRLEN)."""
+_POINTER = 8
 DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin"
 _FULL = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY, errno.EINTR, errno.ENOSPC})
 
@@ -71,9 +74,24 @@ def explain(program: bytes, error: OSError) -> SpawnError:
         )
     if number == errno.EACCES:
         return SpawnError(f"{name} may not be executed; `chmod +x` makes a file executable", number)
-    if number == errno.E2BIG:
-        return SpawnError(f"{name} cannot be started: its arguments and environment are too long", number)
     return SpawnError(f"{name} cannot be started: {os.strerror(number) if number else error}", number)
+
+
+def too_long(program: bytes, arguments: Sequence[bytes], environment: Mapping[bytes, bytes]) -> SpawnError:
+    """The kernel takes no argument that long, or not so many of them: no waiting mends that."""
+    longest = max(len(argument) + 1 for argument in arguments)
+    all_of_them = sum(len(argument) + 1 + _POINTER for argument in arguments)
+    besides = sum(len(name) + len(value) + 2 + _POINTER for name, value in environment.items())
+    limit = _ONE_ARGUMENT * os.sysconf("SC_PAGESIZE")
+    if longest > limit:
+        what = f"an argument of {longest:,} bytes is too long, the kernel takes {limit:,}"
+    else:
+        most = os.sysconf("SC_ARG_MAX")
+        what = (
+            f"arguments of {all_of_them:,} bytes and {besides:,} of environment are too long together, "
+            f"the kernel takes {most:,}"
+        )
+    return SpawnError(f"{shown(program)} cannot be started: {what}; give it in a file", errno.E2BIG)
 
 
 def shown(name: bytes) -> str:

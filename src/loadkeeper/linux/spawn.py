@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from . import proc
 from .cgroup import Leaf
-from .programs import MachineFull, SpawnError, explain, find, forget, shown
+from .programs import MachineFull, SpawnError, explain, find, forget, shown, too_long
 
 __all__ = [
     "PLAIN",
@@ -85,6 +85,8 @@ def spawn(  # noqa: PLR0913 - the three streams are one thing with three names
             return _plain_with_original_limit(program, arguments, environment, descriptors)
         return _plain(program, arguments, environment, descriptors)
     except OSError as error:
+        if error.errno == errno.E2BIG:
+            raise too_long(program, arguments, environment) from None
         forget(arguments[0], environment)
         raise explain(program, error) from None
     except ValueError:

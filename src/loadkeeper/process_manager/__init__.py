@@ -2,6 +2,8 @@
 
 `ProcessManager.manage` reads as a table of contents; start there."""
 
+import errno
+import os
 import signal
 import time
 from collections import deque
@@ -26,7 +28,7 @@ from .job import Job
 from .records import NOT_EXECUTED, Records
 from .reports import Counts, Reports
 from .starting import Starter
-from .telling import Teller
+from .telling import Teller, task_name
 from .wake import Signals
 
 BATCH = 16
@@ -66,7 +68,7 @@ class ProcessManager:
         self._crew = Crew()
         self._slots = Slots()
         self._actor = Actor(self._crew.workers, job.settings.grace)
-        job.make_state_dir()
+        self._held = job.make_state_dir()
         events = EventLog(job.stderr) if job.settings.json else None
         self._records = Records(job, events)
         self._teller = Teller(job, events)
@@ -136,6 +138,7 @@ class ProcessManager:
         if self._signals is not None:
             self._signals.close()
         self._crew.close()
+        os.close(self._held)
         return summary
 
     def _signalled(self) -> bool:
@@ -198,6 +201,7 @@ class ProcessManager:
         self._slots.give(task.slot)
         self._settle(task, outcome, again)
         if not again:
+            self._teller.settled(task, outcome, left)
             self._may_halt(task, outcome, left)
         self._report_soon(now, routine=outcome is Outcome.DONE)
 
@@ -366,7 +370,7 @@ class ProcessManager:
             return False
         except SpawnError as error:
             self._slots.give(task.slot)
-            self._refused(task, str(error))
+            self._refused(task, str(error), bury=error.errno == errno.E2BIG)
             return True
         self._crew.add(worker)
         self._records.started(worker)
@@ -377,14 +381,17 @@ class ProcessManager:
             self._start_at = now + self.job.settings.delay
         return not self.job.settings.delay
 
-    def _refused(self, task: Task, why: str) -> None:
-        """The task's own command cannot be executed: it failed, as a shell would have said, with 127."""
-        self._counts.failed += 1
-        self._records.refused(task)
-        self._teller.say(why)
+    def _refused(self, task: Task, why: str, *, bury: bool) -> None:
+        """The task's own command cannot be executed: it failed, as a shell would have said, with 127; or it can never
+        be, whatever the machine."""
+        outcome = Outcome.BURIED if bury else Outcome.FAILED
+        self._counts.failed += not bury
+        self._counts.buried += bury
+        self._records.refused(task, outcome)
+        self._teller.say(f"{task_name(task)}: {why}")
         self._starter.printer.skip(task.number)
         self.job.source.bury(task)
-        self._may_halt(task, Outcome.FAILED, None)
+        self._may_halt(task, outcome, None)
 
     # ----------------------------------------------------------------------------------------------- tick and tell
 
@@ -406,7 +413,7 @@ class ProcessManager:
         if now >= self._report_at:
             self._send_report(now)
         if now >= self._teller.due():
-            fault = self._records.fault or self._fault
+            fault = self._records.fault or self._fault or self._starter.printer.fault
             self._teller.show(now, self._tasks(), self._crew.workers.values(), self._member.verdict, fault)
 
     def _tasks(self) -> TaskCounts:

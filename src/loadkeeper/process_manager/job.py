@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ..errors import PlaceError
 from ..launcher import Launcher
 from ..record.joblog import Logged
+from ..record.pruning import hold
 from ..settings import RunSettings
 from ..sources.base import Source
 from ..sources.template import Template
@@ -44,10 +45,11 @@ class Job:
         """A run of one command has one pool."""
         return "main"
 
-    def make_state_dir(self) -> None:
-        """The run's own directory, ours alone. Raises PlaceError."""
+    def make_state_dir(self) -> int:
+        """The run's own directory, ours alone; the descriptor that says that the run lives. Raises PlaceError."""
         try:
             os.makedirs(self.state_dir, 0o700, exist_ok=True)
+            return hold(self.state_dir)
         except OSError as error:
             raise PlaceError(
                 f"the state directory {self.state_dir} cannot be made: {error.strerror}; "

@@ -79,9 +79,9 @@ class Records:
             code, signal = TIMED_OUT if timed_out else (left.code, left.signal)
             self._log(task, began, now - worker.started, received, code, signal)
 
-    def refused(self, task: Task) -> None:
+    def refused(self, task: Task, outcome: Outcome) -> None:
         """Its command could not be executed."""
-        fate = Fate(task.number, task.value, task.attempts, 0, Outcome.FAILED, False, code=NOT_EXECUTED, signal=0)
+        fate = Fate(task.number, task.value, task.attempts, 0, outcome, False, code=NOT_EXECUTED, signal=0)
         self._journal.outcome(fate)
         self._told(fate)
         self._log(task, time.time(), 0.0, 0, NOT_EXECUTED, 0)

@@ -1,16 +1,18 @@
 """What people are told of a run while it works and when it is over. All of it goes to stderr."""
 
 import math
+import signal
 import time
 from collections.abc import Iterable
 
-from ..act.worker import Worker
-from ..model import Figures, Reason, TaskCounts, Verdict, Why, WorkerState
+from ..act.worker import Exit, Worker
+from ..model import Figures, Outcome, Reason, TaskCounts, Verdict, Why, WorkerState
 from ..record.events import EventLog
 from ..record.report import Summary, last_line
-from ..record.sentences import present_reason
+from ..record.sentences import present_reason, statement
 from ..show.progress import Pace, Progress
 from ..show.writer import ProgressWriter
+from ..sources.base import Task
 from .halting import Halting
 from .job import Job
 from .reports import Counts
@@ -37,6 +39,12 @@ SUMMARY = (
 NO_MANAGER = Why(Reason.NO_LOAD_MANAGER)
 
 
+TOLD = 10
+"""Tasks that failed and are named; the others are only counted."""
+SHOWN = 60
+"""Characters of a value that a message has."""
+
+
 class Teller:
     """Shows progress and messages of one run; ``quiet`` leaves messages only."""
 
@@ -44,6 +52,7 @@ class Teller:
         self._job = job
         self._events = events
         self._event_at = 0.0
+        self._told = 0
         self._began = time.monotonic()
         self.writer = ProgressWriter(job.stderr, self._began)
         self._pace = Pace()
@@ -64,6 +73,17 @@ class Teller:
             self._events.put("message", text=text)
         else:
             self.writer.say(f"loadkeeper: {text}")
+
+    def settled(self, task: Task, outcome: Outcome, left: Exit) -> None:
+        """Which task failed, and how; the job log and the journal have all of them."""
+        if outcome is Outcome.DONE or self._events is not None:
+            return
+        self._told += 1
+        if self._told == TOLD + 1:
+            self.say(f"more tasks than these {TOLD} have failed; --joblog FILE lists them all")
+        elif self._told <= TOLD:
+            how = statement(left.ended_for) if left.ended_for else _how(left)
+            self.say(f"{task_name(task)} {'is buried' if outcome is Outcome.BURIED else 'failed'}: {how}")
 
     def show(
         self, now: float, tasks: TaskCounts, workers: Iterable[Worker], verdict: Verdict | None, fault: str
@@ -136,3 +156,20 @@ class Teller:
             figures = {name: getattr(summary, name) for name in SUMMARY}
             self._events.put("summary", exit_code=summary.exit_code, **figures)
             self._events.close()
+
+
+def task_name(task: Task) -> str:
+    """A task as messages name it: `task 3 (a.wav)`."""
+    value = task.value.decode("utf-8", "backslashreplace")
+    short = value if len(value) <= SHOWN else value[: SHOWN - 3] + "..."
+    return f"task {task.number} ({short})" if task.values else f"task {task.number}"
+
+
+def _how(left: Exit) -> str:
+    if not left.signal:
+        return f"exit code {left.code}"
+    try:
+        name = signal.Signals(left.signal).name
+    except ValueError:
+        name = f"signal {left.signal}"
+    return f"killed by {name}"

@@ -117,6 +117,15 @@ class Printer:
         return self._waiting > BOUND
 
     @property
+    def fault(self) -> str:
+        """Why nothing new is started, for people; empty when all is well."""
+        if not self.full:
+            return ""
+        return (
+            f"stdout is read slowly: {self._waiting >> 20} MiB wait for it, so nothing new starts until it catches up"
+        )
+
+    @property
     def held(self) -> int:
         """Pairs of files that are kept open until they are printed."""
         return len(self._queue) + len(self._held)

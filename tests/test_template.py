@@ -91,6 +91,7 @@ def test_what_looks_like_a_placeholder_and_is_none_stays():
 def test_without_words_the_values_are_commands_for_the_shell():
     template = Template.parse([], valued=True)
     assert template.arguments(Task(1, (b"echo a | tr a b",))) == [b"/bin/sh", b"-c", b"echo a | tr a b"]
+    assert (template.kind, template.shown) == ("commands", "commands")
 
 
 def test_words_are_one_line_where_that_is_wanted():

@@ -49,8 +49,9 @@ class Run(click.Command):
     """Takes what it was not told on the command line from environment and settings files, checked as a whole."""
 
     def make_context(self, *arguments: Any, **more: Any) -> click.Context:
-        found = origins.find(origins.options_of(self), os.environ)
-        more.setdefault("default_map", {name: one.value for name, one in found.items()})
+        if not more.get("resilient_parsing"):  # a shell that completes words is told of no faults
+            found = origins.find(origins.options_of(self), os.environ)
+            more.setdefault("default_map", {name: one.value for name, one in found.items()})
         return super().make_context(*arguments, **more)
 
 

@@ -11,6 +11,8 @@ _PLACEHOLDER = re.compile(rb"\{(?:(#|%)|(-?[0-9]+)?(\.|//|/\.|/)?)\}")
 _PLAIN = re.compile(rb"[-_.+a-zA-Z0-9/]*")
 _SHELL_CHARACTERS = re.compile(rb"[\s|&;<>()$`\\\"'*?\[\]#~=%!{}]")
 SHELL = b"/bin/sh"
+COMMANDS = "commands"
+"""What a run is called whose values are the commands."""
 
 _INTERPRETERS = re.compile(rb"(python|perl|ruby|node|php|bash|sh|dash|zsh|lua|Rscript)[0-9.]*")
 
@@ -119,6 +121,8 @@ class Template:
     @property
     def shown(self) -> str:
         """The template as people typed it, for status and list."""
+        if self.verbatim:
+            return COMMANDS
         words = [_typed(word) for word in self.words]
         line = words[0] if self.shell else b" ".join(word if word == b"{}" else quote(word) for word in words)
         return line.decode("utf-8", "backslashreplace")
@@ -127,6 +131,8 @@ class Template:
     def kind(self) -> str:
         """What tasks of this command are learned under, unless the user names a kind: the program's name, the script's
         name for an interpreter, the template's text for a shell line."""
+        if self.verbatim:
+            return COMMANDS
         if self.shell:
             return _typed(self.words[0]).decode("utf-8", "backslashreplace")
         names = [_typed(word).rsplit(b"/", 1)[-1] for word in self.words]

@@ -1,14 +1,12 @@
 """``set``: change the limits of living runs."""
 
-import json
-
 import click
 
-from ..channel.messages import Change, Rejected, Steered
+from ..channel.messages import Change
 from ..errors import UsageError
 from ..model import Limits
 from ..settings import CHANGEABLE, change
-from .steer import everywhere
+from .steer import say
 
 
 @click.command(name="set", short_help="Change the limits of living runs.")
@@ -28,23 +26,8 @@ def set_(words: tuple[str, ...], as_json: bool) -> int:
     if not settings:
         raise UsageError(f"set needs NAME=VALUE, for example cpu=70%; these can be changed: {', '.join(CHANGEABLE)}")
     change(Limits(), settings)
-    reached: list[str] = []
-    unknown = set(names)
-    for reply in everywhere(Change(settings, names)):
-        if isinstance(reply, Rejected):
-            raise UsageError(reply.error)
-        if isinstance(reply, Steered):
-            reached += reply.reached
-            unknown &= set(reply.unknown)
-    if as_json:
-        click.echo(json.dumps({"settings": settings, "reached": reached, "unknown": sorted(unknown)}))
-    elif reached:
-        click.echo(f"{', '.join(f'{name} is {value}' for name, value in settings.items())}: {', '.join(reached)}")
-    elif not names:
-        click.echo("nothing runs")
-    if unknown:
-        raise UsageError(f"there is no run {', '.join(sorted(unknown))}; `loadkeeper list` names them")
-    return 0
+    what = ", ".join(f"{name} is {value}" for name, value in settings.items())
+    return say(Change(settings, names), what, {"settings": settings}, as_json=as_json)
 
 
 def _parse(words: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:

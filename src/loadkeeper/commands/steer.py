@@ -2,48 +2,57 @@
 
 import json
 import os
-from collections.abc import Iterator
+from typing import Any
 
 import click
 
 from ..channel.address import places
 from ..channel.client import Client
-from ..channel.messages import Change, FromLoadManager, Steer, Steered
+from ..channel.messages import Change, Rejected, Steer, Steered
 from ..errors import ChannelError, UsageError
 from ..model import Want
 
 PAST = {Want.PAUSE: "paused", Want.RUN: "resumed", Want.STOP: "stopping", Want.DRAIN: "draining"}
 
 
-def everywhere(message: Steer | Change) -> Iterator[FromLoadManager]:
-    """The answers of all load managers of this user."""
+def reach(message: Steer | Change) -> tuple[list[str], list[str]]:
+    """Tell every load manager of this user: whom it reached, and names that nobody has. Raises UsageError when one
+    refuses it."""
+    reached: list[str] = []
+    unknown = set(message.names)
     for place in places(os.environ):
         client = Client(place.socket)
         try:
-            yield client.ask(message)
+            reply = client.ask(message)
         except ChannelError:
             continue  # a name left by a load manager that is gone
         finally:
             client.close()
-
-
-def _steer(want: Want, names: tuple[str, ...], as_json: bool) -> int:
-    """Reach each name at whichever load manager has it. A name that nobody has is a usage error."""
-    reached: list[str] = []
-    unknown = set(names)
-    for reply in everywhere(Steer(want, list(names))):
+        if isinstance(reply, Rejected):
+            raise UsageError(reply.error)
         if isinstance(reply, Steered):
             reached += reply.reached
             unknown &= set(reply.unknown)
+    return reached, sorted(unknown)
+
+
+def say(message: Steer | Change, what: str, wanted: dict[str, Any], *, as_json: bool) -> int:
+    """Tell it and say what came of it; ``what`` was done, to whom. A name that nobody has is a usage error."""
+    reached, unknown = reach(message)
     if as_json:
-        click.echo(json.dumps({"want": want.value, "reached": reached, "unknown": sorted(unknown)}))
+        click.echo(json.dumps({**wanted, "reached": reached, "unknown": unknown}))
     elif reached:
-        click.echo(f"{PAST[want]}: {', '.join(reached)}")
-    elif not names:
+        click.echo(f"{what}: {', '.join(reached)}")
+    elif not message.names:
         click.echo("nothing runs")
     if unknown:
-        raise UsageError(f"there is no run, pool or worker {', '.join(sorted(unknown))}; `loadkeeper list` names them")
+        whom = "run" if isinstance(message, Change) else "run, pool or worker"
+        raise UsageError(f"there is no {whom} {', '.join(unknown)}; `loadkeeper list` names them")
     return 0
+
+
+def _steer(want: Want, names: tuple[str, ...], as_json: bool) -> int:
+    return say(Steer(want, list(names)), PAST[want], {"want": want.value}, as_json=as_json)
 
 
 _names = click.argument("names", nargs=-1, metavar="[RUN|POOL|WORKER]...")

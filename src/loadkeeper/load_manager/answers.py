@@ -176,7 +176,7 @@ def change(
     runs: list[Run], settings: dict[str, str], names: list[str], node: NodeReading | None
 ) -> tuple[list[str], list[str]]:
     """Change settings of whole runs; (whom it reached, names of no run). Raises SettingsError, and nothing changes."""
-    for run in runs:
+    for run in (run for run in runs if not names or not set(names).isdisjoint(_names(run))):
         limits = apply(run.hello.limits, {**run.changes, **settings}).limits
         if node is not None:
             check_limits(limits, node.total, node.cpus, node.capacity.bound_by)

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from ..act.reap import Reaper
 from ..act.worker import Exit, Worker
 from ..errors import PlaceError
-from ..linux.process import Process, become_subreaper, own_peak
+from ..linux.process import Process, become_subreaper
 from ..linux.spawn import MachineFull, SpawnError, seal
 from ..member import Member
-from ..model import Hello, Outcome, Reason, RunState, TaskCounts, Want, Why, WorkerExit
+from ..model import Hello, Outcome, Reason, RunState, TaskCounts, Want, Why
 from ..record.events import EventLog
 from ..record.journal import Verb
 from ..record.report import Summary
@@ -58,7 +58,6 @@ class ProcessManager:
         self._began = self._turned = self._ticked = self._reported = self._report_at = time.monotonic()
         self._start_at = 0.0
         self._next_n = 1
-        self._exit_number = 0
         self._again: deque[Task] = deque()  # tasks that failed or were given back, and come before new ones
         self._counts = Counts()
         self._reports = Reports(job)
@@ -196,7 +195,7 @@ class ProcessManager:
         received = self._starter.finished(worker, task, now, shown=not again)
         self._counts.note(worker, outcome, again, by_kernel, now)
         self._records.finished(worker, outcome, again, left, received, now)
-        self._reports.exits.append(self._exit(worker, left, outcome, by_kernel, now))
+        self._reports.exited(worker, left, outcome, by_kernel, now)
         self._crew.drop(worker)
         self._slots.give(task.slot)
         self._settle(task, outcome, again)
@@ -230,22 +229,6 @@ class ProcessManager:
             total=None if more is None else more + finished,
         )
         self._halting.settled(rule, settled)
-
-    def _exit(self, worker: Worker, left: Exit, outcome: Outcome, by_kernel: bool, now: float) -> WorkerExit:
-        self._exit_number += 1
-        return WorkerExit(
-            number=self._exit_number,
-            n=worker.n,
-            pool=worker.pool,
-            kind=self.job.kind,
-            peak=left.peak,
-            cpu_seconds=left.cpu_seconds,
-            active=worker.active(now),
-            outcome=outcome,
-            at=now,
-            peak_is_bound=left.peak <= own_peak(),
-            killed_by_kernel=by_kernel,
-        )
 
     # --------------------------------------------------------------------------------------------------------- heed
 

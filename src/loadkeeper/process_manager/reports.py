@@ -3,7 +3,8 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from ..act.worker import Worker
+from ..act.worker import Exit, Worker
+from ..linux.process import own_peak
 from ..model import Outcome, PoolReport, Report, RunState, TaskCounts, Want, WorkerExit, WorkerReport
 from ..sources.base import Task
 from .job import Job
@@ -54,6 +55,25 @@ class Reports:
     exits: list[WorkerExit] = field(default_factory=list)
     wants: dict[str, Want] = field(default_factory=dict)
     changes: dict[str, str] = field(default_factory=dict)
+    _exit_number: int = 0
+
+    def exited(self, worker: Worker, left: Exit, outcome: Outcome, by_kernel: bool, now: float) -> None:
+        """A worker is gone: the load manager learns from it."""
+        self._exit_number += 1
+        exit = WorkerExit(
+            number=self._exit_number,
+            n=worker.n,
+            pool=worker.pool,
+            kind=self.job.kind,
+            peak=left.peak,
+            cpu_seconds=left.cpu_seconds,
+            active=worker.active(now),
+            outcome=outcome,
+            at=now,
+            peak_is_bound=left.peak <= own_peak(),
+            killed_by_kernel=by_kernel,
+        )
+        self.exits.append(exit)
 
     def confirmed(self, number: int) -> None:
         """Exits up to this one were heard."""

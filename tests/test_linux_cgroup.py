@@ -115,6 +115,11 @@ def inside(leaf):
     os.waitpid(pid, 0)
 
 
+def write_in(path, content):
+    with open(path, "w") as stream:
+        stream.write(content)
+
+
 def ticks(pid):
     with open(f"/proc/{pid}/stat", "rb") as stream:
         return stream.read()
@@ -161,6 +166,28 @@ def test_kill_reaches_a_frozen_leaf_and_what_is_below_it(leaf, way, monkeypatch)
         os.waitpid(pid, 0)
     assert leaf.remove()
     assert not below.exists()
+
+
+def test_one_by_one_waits_for_nobody_whom_the_signal_has_reached(leaf, inside, monkeypatch):
+    """Somebody whom the old freezer holds cannot die: as one who takes long on a busy machine, for ever."""
+    held = f"/sys/fs/cgroup/freezer/loadkeeper-test-{os.getpid()}"
+    try:
+        os.mkdir(held)
+    except OSError as error:
+        pytest.skip(f"needs version 1's freezer: {error}")
+    try:
+        write_in(f"{held}/cgroup.procs", str(inside))
+        write_in(f"{held}/freezer.state", "FROZEN")
+        until(lambda: state(inside) == "D")
+        monkeypatch.setattr(Leaf, "_write", lambda *_: False)
+        assert leaf.kill()
+        assert leaf.members() == [inside]
+        write_in(f"{held}/freezer.state", "THAWED")
+        until(lambda: gone(inside))
+    finally:
+        write_in(f"{held}/freezer.state", "THAWED")
+        until(lambda: gone(inside))
+        os.rmdir(held)
 
 
 def test_a_leaf_with_a_zombie_in_it_can_be_removed(leaf):

@@ -162,16 +162,21 @@ class Leaf:
 
     def kill(self) -> bool:
         """SIGKILL for everybody in it, frozen or not, at once; before Linux 5.14 one after the other, until a pass
-        finds nobody. False: somebody is left."""
+        finds nobody whom no signal has reached (who was killed makes no children, and takes its time to go). False:
+        somebody is left."""
         if self._write("cgroup.kill", b"1"):
             return True
+        killed: set[tuple[int, int]] = set()
         for _ in range(_PASSES):
-            left = [process for pid in self.members() if (process := Process.open(pid)) is not None]
-            if not left:
-                return True
-            for process in left:
-                process.send(signal.SIGKILL)
+            found = [process for pid in self.members() if (process := Process.open(pid)) is not None]
+            fresh = [process for process in found if (process.pid, process.start_time) not in killed]
+            for process in fresh:
+                if process.send(signal.SIGKILL):
+                    killed.add((process.pid, process.start_time))
+            for process in found:
                 process.close()
+            if not fresh:
+                return True
         return not self.populated()
 
     def remove(self) -> bool:

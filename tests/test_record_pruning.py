@@ -6,7 +6,7 @@ import time
 import pytest
 from support.program import wait_until
 
-from loadkeeper.record.pruning import hold, prune
+from loadkeeper.record.pruning import EVERY, hold, prune, prune_now_and_then
 
 DAY = 86400.0
 
@@ -16,12 +16,12 @@ def runs(tmp_path):
     """Ten runs, the oldest ten days old, of 100 KiB each."""
     now = time.time()
     for days in range(1, 11):
-        made = tmp_path / f"run{days}"
-        made.mkdir()
+        made = tmp_path / "runs" / f"run{days}"
+        made.mkdir(parents=True)
         (made / "journal.db").write_bytes(b"x" * 100_000)
         for path in (made / "journal.db", made):
             os.utime(path, (now - days * DAY, now - days * DAY))
-    return tmp_path
+    return tmp_path / "runs"
 
 
 def left(runs) -> list[int]:
@@ -78,3 +78,20 @@ def test_a_run_prunes_and_is_not_pruned(program, tmp_path):
         os.utime(f"{place}/{name}", (0, 0))
     program.call("run", "--cpu", "off", "true", ":::", "a")
     assert os.path.exists(place)
+
+
+def test_short_runs_do_not_look_at_all_of_them_each_time(runs):
+    mark = runs.with_name("runs.pruned")
+    old = time.time() - 40 * DAY
+    os.utime(runs / "run10" / "journal.db", (old, old))
+    os.utime(runs / "run10", (old, old))
+    assert prune_now_and_then(str(runs)) == [str(runs / "run10")]
+    os.utime(runs / "run9" / "journal.db", (old, old))
+    os.utime(runs / "run9", (old, old))
+    assert prune_now_and_then(str(runs)) == []
+    os.utime(mark, (old, time.time() - EVERY - 1))
+    assert prune_now_and_then(str(runs)) == [str(runs / "run9")]
+    os.utime(mark, (old, time.time() + DAY))  # a clock that was set back
+    assert prune_now_and_then(str(runs)) == []
+    assert time.time() - mark.stat().st_mtime < 60
+    assert prune_now_and_then(str(runs / "no" / "where")) == []

@@ -3,7 +3,8 @@
 import os
 import signal
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from .linux import proc
 from .linux.cgroup import Leaf, leaves
@@ -21,15 +22,14 @@ LATEST = 5.0
 """Seconds after the kill until control groups that cannot be removed are left where they are."""
 
 
-@dataclass
-class _Leftovers:
+class _Leftovers(Struct):
     run: str
     kill_at: float
     scan_at: float
-    leaves: list[Leaf] = field(default_factory=list)  # of its workers
-    known: set[tuple[int, int]] = field(default_factory=set)  # its workers' leaders
+    leaves: list[Leaf] = []  # of its workers
+    known: set[tuple[int, int]] = set()  # its workers' leaders
     empty: int = 0
-    asked: set[tuple[int, int]] = field(default_factory=set)  # (pid, start time) that were sent TERM
+    asked: set[tuple[int, int]] = set()  # (pid, start time) that were sent TERM
 
 
 class Guard:

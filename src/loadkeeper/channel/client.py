@@ -18,8 +18,7 @@ class Client:
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.linger = 0
         self._socket.maxmsgsize = LARGEST
-        self._socket.reconnect_ivl = 5
-        self._socket.reconnect_ivl_max = 100
+        self._socket.reconnect_ivl = 5  # the whole time: a load manager that comes up is waited for
         self._socket.sndhwm = 1000
         self._socket.connect(f"ipc://{path}")
 
@@ -29,7 +28,7 @@ class Client:
     @property
     def pending(self) -> bool:
         """Something has arrived and was not received: `fileno` may stay silent about it, for a send takes its edge."""
-        return self._socket.poll(0, zmq.POLLIN) != 0
+        return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
 
     def send(self, message: ToLoadManager) -> bool:
         """False when the queue to a load manager that does not read is full: the next whole state replaces it."""
@@ -42,12 +41,9 @@ class Client:
     def receive(self) -> list[FromLoadManager]:
         """Everything that has arrived. Raises ChannelError for what is no message of ours."""
         messages: list[FromLoadManager] = []
-        while True:
-            try:
-                frame = self._socket.recv(zmq.DONTWAIT)
-            except zmq.Again:
-                return messages
-            messages.append(decode_reply(frame))
+        while self.pending:
+            messages.append(decode_reply(self._socket.recv(zmq.DONTWAIT)))
+        return messages
 
     def ask(self, message: ToLoadManager, seconds: float = 2.0) -> FromLoadManager:
         """Send one request and wait for its reply. Raises ChannelError after ``seconds``."""

@@ -14,7 +14,7 @@ from ..launcher import Launcher
 from ..model import Limits, PauseMode
 from ..record import joblog, results
 from ..record.places import state_dir
-from ..record.pruning import prune
+from ..record.pruning import prune_now_and_then
 from ..sense.capacity import capacity
 from ..settings import RunSettings, check_limits
 from ..sources.template import Template
@@ -184,7 +184,7 @@ def _manage(template: Template, source: inputs.MakeSource, settings: RunSettings
     before = _before(settings)
     launcher = Launcher(os.environ, settings.lm_command)
     launcher.launch()
-    prune(f"{state}/runs")
+    prune_now_and_then(f"{state}/runs")
 
     from ..process_manager import ProcessManager
     from ..process_manager.job import Job

@@ -18,7 +18,7 @@ def next_look(view: View, memory: Memory) -> float:
             look = min(look, max(p.look_least, p.look_share * domain.room / _burst(view)))
     if view.now - memory.paused_at < p.look_paused_for:
         look = min(look, p.look_paused)
-    return look
+    return look if view.seen.busy is not None else min(look, p.look_blind)
 
 
 def _burst(view: View) -> float:

@@ -115,6 +115,7 @@ class Parameters(Struct, frozen=True, kw_only=True):
     look_calm: float = 0.25  # while nobody stands and a burst of all cores ...
     calm: float = 4.0  # ... would need so many seconds to the pause line
     look_least: float = 0.005
+    look_blind: float = 0.05  # while the CPU's gauge, which takes two looks, shows nothing yet: one slot until then
     look_paused: float = 0.02  # for a while after a pause; simulated: without, OOM kills
     look_paused_for: float = 0.3
     sweep_calm: float = 0.09

@@ -104,8 +104,8 @@ class ProcessManager:
             become_subreaper()
             seal()
         self._member.connect()
-        self._crew.listen(self.job.wake.fileno())
-        self._crew.listen(self._member.fileno())
+        self._crew.listen(self.job.wake.fileno(), self.job.wake.clear)
+        self._crew.listen(self._member.fileno(), lambda: None)  # `turn` hears it
 
     def _hello(self) -> Hello:
         job, me = self.job, Process.myself()
@@ -160,7 +160,6 @@ class ProcessManager:
         """Until a worker ends, a message or signal comes, or something is due."""
         waited = self._due(time.monotonic())
         ended = self._crew.wait(waited)
-        self.job.wake.clear()
         now = time.monotonic()
         late = now - self._turned - waited
         if late > SUSPEND:  # nobody's time runs out by it

@@ -2,7 +2,7 @@
 
 import heapq
 import select
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ..act.worker import Worker
 
@@ -30,14 +30,16 @@ class Crew:
     def __init__(self) -> None:
         self.workers: dict[int, Worker] = {}
         self._by_descriptor: dict[int, Worker] = {}
+        self._heard: dict[int, Callable[[], None]] = {}  # what else wakes us, and what is called then
         self._without: set[Worker] = set()  # no pidfd where they are refused: looked at each time
         self._epoll = select.epoll()
 
     def __len__(self) -> int:
         return len(self.workers)
 
-    def listen(self, descriptor: int) -> None:
-        """Wake up for this one too."""
+    def listen(self, descriptor: int, call: Callable[[], None]) -> None:
+        """Wake up for this one too, and call."""
+        self._heard[descriptor] = call
         self._epoll.register(descriptor, select.EPOLLIN)
 
     def add(self, worker: Worker) -> None:
@@ -66,9 +68,13 @@ class Crew:
 
     def wait(self, seconds: float) -> Iterable[Worker]:
         """Who may have ended, after at most so many seconds."""
-        found = self._epoll.poll(seconds)
-        ended = [worker for descriptor, _ in found if (worker := self._by_descriptor.get(descriptor)) is not None]
-        return [*ended, *self._without]
+        ended = []
+        for descriptor, _ in self._epoll.poll(seconds):
+            if (worker := self._by_descriptor.get(descriptor)) is not None:
+                ended.append(worker)
+            elif (call := self._heard.get(descriptor)) is not None:
+                call()
+        return [*ended, *self._without] if self._without else ended
 
     def close(self) -> None:
         self._epoll.close()

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ..errors import PlaceError
 from ..launcher import Launcher
@@ -36,7 +37,7 @@ class Job:
     def name(self) -> str:
         return self.settings.name or self.kind
 
-    @property
+    @cached_property
     def kind(self) -> str:
         return self.settings.kind or self.template.kind
 

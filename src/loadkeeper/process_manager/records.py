@@ -32,8 +32,8 @@ class Records:
     @property
     def held(self) -> bool:
         """The disk does not take what is written: nothing new should be started."""
-        kept = (self._journal, self._joblog, self._events)
-        return any(one is not None and one.full for one in kept)
+        journal, joblog, events = self._journal, self._joblog, self._events
+        return journal.full or (joblog is not None and joblog.full) or (events is not None and events.full)
 
     @property
     def fault(self) -> str:

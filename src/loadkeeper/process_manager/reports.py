@@ -56,6 +56,7 @@ class Reports:
     wants: dict[str, Want] = field(default_factory=dict)
     changes: dict[str, str] = field(default_factory=dict)
     _exit_number: int = 0
+    _own_peak: int = 0
 
     def exited(self, worker: Worker, left: Exit, outcome: Outcome, by_kernel: bool, now: float) -> None:
         """A worker is gone: the load manager learns from it."""
@@ -70,10 +71,17 @@ class Reports:
             active=worker.active(now),
             outcome=outcome,
             at=now,
-            peak_is_bound=left.peak <= own_peak(),
+            peak_is_bound=self._is_bound(left.peak),
             killed_by_kernel=by_kernel,
         )
         self.exits.append(exit)
+
+    def _is_bound(self, peak: int) -> bool:
+        """A child's peak that is not above our own says nothing of the child. Ours only grows: what is not above what
+        it was once needs no look."""
+        if peak > self._own_peak:
+            self._own_peak = own_peak()
+        return peak <= self._own_peak
 
     def confirmed(self, number: int) -> None:
         """Exits up to this one were heard."""

@@ -55,6 +55,7 @@ class Starter:
         self._base = self._find_base()
         self._streams: dict[int, Streams] = {}
         self._usual = USUAL
+        self._room = 0  # descriptors that there is room for, for certain
 
     def _find_base(self) -> str | None:
         """Where control groups for workers can be made, when they are wanted."""
@@ -101,9 +102,11 @@ class Starter:
     def _take_streams(self, task: Task) -> Streams:
         """Raises MachineFull: no descriptor or no room on the disk for the moment; SpawnError: the results of this task
         can never be kept."""
-        enough = make_room(EACH * (len(self._streams) + 1) + 2 * self.printer.held + SPARE)
+        needed = EACH * (len(self._streams) + 1) + 2 * self.printer.held
+        if needed > self._room:  # the limit is looked at as the crew grows, not at each start
+            self._room = needed + SPARE // 2 if make_room(needed + SPARE) else 0
         try:
-            if not enough and len(self._streams) > 0:
+            if not self._room and len(self._streams) > 0:
                 raise OSError(errno.EMFILE, "the hard limit of open files (ulimit -Hn) allows no more workers")
             return self.files.take() if self._results is None else open_files(self._path(task), task.number)
         except OSError as error:
@@ -136,11 +139,10 @@ class Starter:
         """The worker is gone: print what it wrote, or drop it (its task is done again). Bytes of its stdout."""
         self._usual += WEIGHT * (min(worker.active(now), 10 * USUAL) - self._usual)
         streams = self._streams.pop(worker.n)
-        written = os.fstat(streams.stdout).st_size
         if self._results is None:
-            self.printer.put(task.number, streams, self._tag_of(task), shown=shown)
-        else:
-            self.files.drop(streams)
+            return self.printer.put(task.number, streams, self._tag_of(task), shown=shown)
+        written = os.fstat(streams.stdout).st_size
+        self.files.drop(streams)
         return written
 
     def close(self, stop: Callable[[], bool]) -> bool:

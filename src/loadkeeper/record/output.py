@@ -42,15 +42,12 @@ class OutputFiles:
         return self._free.pop() if self._free else Streams(self._unnamed(), self._unnamed())
 
     def give(self, streams: Streams) -> None:
-        """Take a pair back. One that was written to is closed: something that its worker left may write on for a
-        moment, into what would be another task's."""
-        if any(os.fstat(descriptor).st_size for descriptor in streams):
-            self.drop(streams)
-        else:
-            self._free.append(streams)
+        """Take a pair back that nobody has written to: it is used again."""
+        self._free.append(streams)
 
     def drop(self, streams: Streams) -> None:
-        """Close a pair that somebody may still write to."""
+        """Close a pair. One that was written to is never used again: something that its worker left may write on for a
+        moment, into what would be another task's."""
         for descriptor in streams:
             os.close(descriptor)
 
@@ -137,15 +134,16 @@ class Printer:
                 self._living[number] = Output(streams, tag)
                 self._start()
 
-    def put(self, number: int, streams: Streams, tag: bytes = b"", *, shown: bool = True) -> None:
+    def put(self, number: int, streams: Streams, tag: bytes = b"", *, shown: bool = True) -> int:
         """An attempt is over: print this pair and give it back to the files. ``shown``: not, for its task is done
-        again, and its number comes again. One that is empty costs two calls to fstat."""
-        size = os.fstat(streams.stdout).st_size + os.fstat(streams.stderr).st_size
+        again, and its number comes again. Bytes of its stdout come back. One that is empty costs two calls to fstat."""
+        written = os.fstat(streams.stdout).st_size
+        size = written + os.fstat(streams.stderr).st_size
         if not self._live and (not size or not shown):
-            self._files.give(streams)
+            (self._files.drop if size else self._files.give)(streams)
             if shown:
                 self.skip(number)
-            return
+            return written
         with self._wake:
             output = self._living.pop(number, None) or Output(streams, tag)
             output.size, output.shown = size, shown
@@ -156,6 +154,7 @@ class Printer:
             else:
                 self._queue.append(output)
             self._start()
+        return written
 
     def skip(self, number: int) -> None:
         """Nothing is printed under this number."""
@@ -220,7 +219,7 @@ class Printer:
                 for output in batch:
                     self._waiting -= output.size
                     self._queue.popleft()
-                    self._files.give(output.streams)
+                    (self._files.drop if output.size else self._files.give)(output.streams)
 
     def _heard(self) -> list[Output]:
         """Whose lines are printed as they come: everybody's, or in order only the one's whose turn it is."""

@@ -4,7 +4,7 @@ Limits of a living container change (Kubernetes resizes in place), so nothing of
 them again, and those levels that had no limit every 100 ms.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from ..linux.gauges import SYS, Gauge, exists
 from ..linux.hierarchy import UNIFIED, Level, Mount, levels
@@ -13,8 +13,7 @@ from . import readings
 UNLIMITED_AGAIN = 0.1  # seconds until a level without a limit is asked again
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryState:
+class MemoryState(Struct, frozen=True):
     """What limits memory. ``available`` is ``None`` where its usage or its statistics cannot be read."""
 
     name: str  # `cgroup /docker/...`, or a batch system's variable
@@ -25,8 +24,7 @@ class MemoryState:
     swap_limit: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CpuState:
+class CpuState(Struct, frozen=True):
     """What limits the CPUs by time, in cores. ``used`` are the CPU seconds of all in it, ever; ``None``: unknown."""
 
     name: str  # as of a MemoryState
@@ -73,8 +71,7 @@ class MemoryLevel:
         return MemoryState(self.name, limit, max(0, limit - used + reclaimable), dirty)
 
 
-@dataclass(frozen=True, slots=True)
-class _Keys:
+class _Keys(Struct, frozen=True):
     reclaimable: tuple[bytes, ...]
     dirty: tuple[bytes, ...]
 
@@ -160,8 +157,7 @@ class CpuLevel:
         return None if nano is None else nano / 1e9
 
 
-@dataclass(frozen=True)
-class Ancestry:
+class Ancestry(Struct, frozen=True):
     """All levels that can limit this process, innermost first, of the version that is in charge of each controller."""
 
     memory: tuple[MemoryLevel, ...]

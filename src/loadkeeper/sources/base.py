@@ -1,11 +1,11 @@
 """The seam to where tasks come from. One contract for a count, a list of commands and, later, queues."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(slots=True)
-class Task:
+class Task(Struct):
     """A unit of work that must be done once. ``values`` are bytes as they came: no encoding is assumed."""
 
     number: int  # from 1, in the order in which the source handed them out: `{#}`

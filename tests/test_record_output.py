@@ -1,13 +1,16 @@
 """Printing: whole tasks, in order or as they come, with tags, and nothing lost."""
 
 import os
+import tempfile
 import threading
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.children import until
 
+from loadkeeper.record import output
 from loadkeeper.record.output import OutputFiles, Printer, tagged
 
 
@@ -108,3 +111,30 @@ def test_a_tag_stands_before_every_line_however_the_text_is_cut(chunks):
     whole = b"\n".join(b"T" + line for line in lines[:-1])
     expected = whole + (b"\n" if len(lines) > 1 else b"") + (b"T" + lines[-1] if lines[-1] else b"")
     assert made == expected
+
+
+@given(
+    st.permutations(range(1, 13)),
+    st.lists(st.tuples(st.binary(max_size=9), st.binary(max_size=9)), min_size=12, max_size=12),
+)
+def test_in_order_however_they_end_and_however_few_may_wait_in_files_of_their_own(order, texts):
+    with tempfile.TemporaryDirectory() as root, patch.object(output, "KEPT_OPEN", 2):
+        reader = Reader(root, ordered=True)
+        for number in order:
+            reader.wrote(number, *texts[number - 1])
+            assert reader.printer.held <= 12
+        assert reader.close() == tuple(b"".join(text[stream] for text in texts) for stream in range(2))
+
+
+def test_thousands_that_wait_for_the_first_take_few_descriptors_and_their_file_is_emptied(tmp_path):
+    reader = Reader(tmp_path, ordered=True)
+    before = len(os.listdir("/proc/self/fd"))
+    texts = {number: b"%d\n" % number * (1 + number % 50) for number in range(2, 3000)}
+    for number, text in texts.items():
+        reader.wrote(number, text)
+    assert len(os.listdir("/proc/self/fd")) - before < 2 * output.KEPT_OPEN + 10
+    reader.wrote(1, b"first\n")
+    until(lambda: not reader.printer.held)
+    spool = reader.printer._spool
+    assert os.fstat(spool._file).st_size == 0
+    assert reader.close() == (b"first\n" + b"".join(texts.values()), b"")

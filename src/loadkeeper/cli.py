@@ -25,6 +25,7 @@ VERBS = {
     "manual": ("manual", "Print the manual page."),
     "simulate": ("simulate", "Play a world file through the load manager's decisions."),
     "demo": ("demo", "Compress 350 MiB of real files inside 1 GiB of memory."),
+    "bench": ("bench", "Measure this program beside its peers."),
     "load-manager": ("load_manager", "Run a load manager in the foreground."),
 }
 ALIASES = {"continue": "resume"}

@@ -83,13 +83,14 @@ def _pause_for(domain: Domain, view: View, memory: Memory) -> Memory:
         return memory
     run = running(view, memory)
     first = lead(within(domain, run))
+    grows = view.p.grows * domain.total / max(len(within(domain, run)), 1)
     chosen = [
         worker
         for worker in run
         if worker.pool.run == domain.run
         and worker.pool.pausable
         and not (worker is first and not _lead_too(domain, memory))
-        and not _may_stay(worker, domain, view.p)
+        and not _may_stay(worker, domain, grows)
     ]
     pause = Pause(since=view.now, reason=_reason(domain), gauge=domain.gauge)
     return replace(memory, paused={**memory.paused, **{worker.id: pause for worker in chosen}})
@@ -105,11 +106,12 @@ def awaited(domain: Domain, memory: Memory) -> dict[str, End]:
     return {id: end for id, end in memory.ending.items() if end.gauge == domain.key}
 
 
-def _may_stay(worker: Worker, domain: Domain, p: Parameters) -> bool:
-    """One that does not grow gains nobody anything by standing, as long as the end is not near."""
+def _may_stay(worker: Worker, domain: Domain, grows: float) -> bool:
+    """One that does not grow gains nobody anything by standing, as long as the end is not near. ``grows``: bytes a
+    second; so little that it is little for all who run together, for many that each take a trickle take a stream."""
     if domain.ahead is None or domain.ahead <= (domain.pause + domain.end) / 2:
         return False
-    return worker.slope is not None and worker.slope < p.grows * domain.total
+    return worker.slope is not None and worker.slope < grows
 
 
 def _reason(domain: Domain) -> Reason:

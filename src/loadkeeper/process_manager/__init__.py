@@ -33,6 +33,8 @@ from .wake import Signals
 
 BATCH = 16
 """Starts in one turn of the loop: 16 take 8 ms, so a pause never waits long behind them."""
+NO_ROOM = 1
+"""Exit code of a task that said it went well and is not believed, for a disk was full while it ran."""
 PASSED_OVER = 1000
 """Tasks that an earlier run has done and that are passed over in one turn."""
 ROUTINE = 0.05
@@ -189,9 +191,12 @@ class ProcessManager:
         now = time.monotonic()
         task = worker.task
         assert isinstance(task, Task)
-        by_kernel = self._judge.by_kernel(left)
-        outcome, again = self._judge.judge(task, left, bury=self._actor.finished(worker), by_kernel=by_kernel)
-        received = self._starter.finished(worker, task, now, shown=not again)
+        by_kernel, roomless = self._judge.by_kernel(left), self._starter.was_roomless(worker, now)
+        bury = self._actor.finished(worker)
+        outcome, again = self._judge.judge(task, left, bury=bury, by_kernel=by_kernel, roomless=roomless)
+        received = self._starter.finished(worker, task, now, shown=not again, roomless=roomless)
+        if roomless and outcome is Outcome.FAILED and left.signal == 0:
+            left = left._replace(code=left.code or NO_ROOM)
         self._counts.note(worker, outcome, again, by_kernel, now)
         self._records.finished(worker, outcome, again, left, received, now)
         self._reports.exited(worker, left, outcome, by_kernel, now)
@@ -199,7 +204,7 @@ class ProcessManager:
         self._slots.give(task.slot)
         self._settle(task, outcome, again)
         if not again:
-            self._teller.settled(task, outcome, left)
+            self._teller.settled(task, outcome, left, roomless=roomless)
             self._may_halt(task, outcome, left)
         self._report_soon(now, routine=outcome is Outcome.DONE)
 
@@ -304,7 +309,7 @@ class ProcessManager:
     def _room(self) -> int:
         """Workers that may be started now."""
         verdict = self._member.verdict
-        if verdict is None or self._halting.over or self._starter.printer.full or self._records.held:
+        if verdict is None or self._halting.over or self._starter.held or self._records.held:
             return 0
         pool = verdict.pools.get(self.job.pool)
         return pool.slots - len(self._crew) if pool is not None else 0
@@ -380,6 +385,7 @@ class ProcessManager:
     def _tick(self) -> None:
         """What is due by time alone: time-outs, the next step of an end, a pause to hold up, adopted children."""
         now = time.monotonic()
+        self._starter.room.look(now)
         self._acted(self._actor.tick(now))
         if now < self._ticked + TICK:
             return
@@ -395,7 +401,7 @@ class ProcessManager:
         if now >= self._report_at:
             self._send_report(now)
         if now >= self._teller.due():
-            fault = self._records.fault or self._fault or self._starter.printer.fault
+            fault = self._records.fault or self._fault or self._starter.fault
             self._teller.show(now, self._tasks(), self._crew.workers.values(), self._member.verdict, fault)
 
     def _tasks(self) -> TaskCounts:

@@ -11,6 +11,8 @@ OURS = frozenset(Reason) - {Reason.TIMEOUT, Reason.NEVER_FITS}
 """Ends that are never counted as the task's failure."""
 REGROWTH = 1.5
 """A task that was ended for memory is expected to need so many times what it held then."""
+WITHOUT_ROOM = 3
+"""Attempts that may end while a disk is full; the last of them counts as a failure."""
 KERNEL_KILLS = 3
 """Kills by the kernel's memory killer after which they count as the task's failures."""
 
@@ -42,8 +44,9 @@ class Judge:
         self._unclaimed -= 1
         return True
 
-    def judge(self, task: Task, left: Exit, *, bury: bool, by_kernel: bool) -> Judgement:
-        """``bury``: it can never fit here."""
+    def judge(self, task: Task, left: Exit, *, bury: bool, by_kernel: bool, roomless: bool = False) -> Judgement:
+        """``bury``: it can never fit here. ``roomless``: a disk was full while it ran, so that nobody knows what it
+        could not write, whatever its exit code."""
         if bury:
             return Judgement(Outcome.BURIED, False)
         ended = left.ended_for
@@ -55,7 +58,11 @@ class Judge:
             task.kernel_kills += 1
             task.floor = max(task.floor, int(REGROWTH * left.peak))
             return self._given_back(task)
-        if ended is None and left.code == 0 and left.signal == 0:
+        if ended is None and roomless:
+            task.roomless += 1
+            if task.roomless < WITHOUT_ROOM:
+                return self._given_back(task)
+        elif ended is None and left.code == 0 and left.signal == 0:
             return Judgement(Outcome.DONE, False)
         task.failures += 1
         return Judgement(Outcome.FAILED, task.failures < self._tries)

@@ -13,6 +13,7 @@ from ..linux.spawn import MachineFull, SpawnError, make_room, spawn
 from ..model import PauseMode
 from ..record.output import OutputFiles, Printer, Streams
 from ..record.results import directory, open_files
+from ..record.room import Room
 from ..sources.base import Task
 from ..sources.template import Template
 from .job import Job
@@ -55,7 +56,8 @@ class Starter:
         self._base = self._find_base()
         self._streams: dict[int, Streams] = {}
         self._usual = USUAL
-        self._room = 0  # descriptors that there is room for, for certain
+        self._enough = 0  # descriptors that there is room for, for certain
+        self.room = Room([job.state_dir, *([_fixed_part(settings.results)] if settings.results is not None else [])])
 
     def _find_base(self) -> str | None:
         """Where control groups for workers can be made, when they are wanted."""
@@ -69,6 +71,16 @@ class Starter:
                 "`loadkeeper doctor` says what was tried; --pause auto does without"
             )
         return base
+
+    @property
+    def held(self) -> bool:
+        """What workers write is not taken fast enough: nothing new should be started."""
+        return self.printer.full or self.room.short
+
+    @property
+    def fault(self) -> str:
+        """Why, for people; empty when all is well."""
+        return self.room.fault or self.printer.fault
 
     def start(self, n: int, task: Task) -> Worker:
         """A running worker for the task. Raises SpawnError: the command's fault, or the machine's for the moment."""
@@ -103,10 +115,10 @@ class Starter:
         """Raises MachineFull: no descriptor or no room on the disk for the moment; SpawnError: the results of this task
         can never be kept."""
         needed = EACH * (len(self._streams) + 1) + 2 * self.printer.held
-        if needed > self._room:  # the limit is looked at as the crew grows, not at each start
-            self._room = needed + SPARE // 2 if make_room(needed + SPARE) else 0
+        if needed > self._enough:  # the limit is looked at as the crew grows, not at each start
+            self._enough = needed + SPARE // 2 if make_room(needed + SPARE) else 0
         try:
-            if not self._room and len(self._streams) > 0:
+            if not self._enough and len(self._streams) > 0:
                 raise OSError(errno.EMFILE, "the hard limit of open files (ulimit -Hn) allows no more workers")
             return self.files.take() if self._results is None else open_files(self._path(task), task.number)
         except OSError as error:
@@ -122,7 +134,7 @@ class Starter:
 
     def _let_go(self, streams: Streams) -> None:
         if self._results is None:
-            self.files.give(streams)
+            self.files.give(streams, (0, 0))
         else:
             self.files.drop(streams)
 
@@ -135,14 +147,22 @@ class Starter:
     def _tag_of(self, task: Task) -> bytes:
         return b"" if self._tag is None else self._tag.text(task)
 
-    def finished(self, worker: Worker, task: Task, now: float, *, shown: bool) -> int:
+    def was_roomless(self, worker: Worker, now: float) -> bool:
+        """A disk that it may have written to was full at some moment of its life."""
+        self.room.look(now, soon=True)
+        return self.room.was_full_since(worker.started)
+
+    def finished(self, worker: Worker, task: Task, now: float, *, shown: bool, roomless: bool = False) -> int:
         """The worker is gone: print what it wrote, or drop it (its task is done again). Bytes of its stdout."""
         self._usual += WEIGHT * (min(worker.active(now), 10 * USUAL) - self._usual)
         streams = self._streams.pop(worker.n)
         if self._results is None:
-            return self.printer.put(task.number, streams, self._tag_of(task), shown=shown)
-        written = os.fstat(streams.stdout).st_size
-        self.files.drop(streams)
+            written = self.printer.put(task.number, streams, self._tag_of(task), shown=shown)
+        else:
+            written = os.fstat(streams.stdout).st_size
+            self.files.drop(streams)
+        if roomless and not shown:
+            self.room.again(worker.started, written)
         return written
 
     def close(self, stop: Callable[[], bool]) -> bool:
@@ -151,3 +171,8 @@ class Starter:
         self.files.close()
         os.close(self._null)
         return printed
+
+
+def _fixed_part(results: str) -> str:
+    """Of the place of results what is the same for every task."""
+    return os.path.dirname(results.partition("{")[0]) if "{" in results else results

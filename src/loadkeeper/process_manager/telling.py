@@ -74,8 +74,8 @@ class Teller:
         else:
             self.writer.say(f"loadkeeper: {text}")
 
-    def settled(self, task: Task, outcome: Outcome, left: Exit) -> None:
-        """Which task failed, and how; the job log and the journal have all of them."""
+    def settled(self, task: Task, outcome: Outcome, left: Exit, *, roomless: bool = False) -> None:
+        """Which task failed, and how; the job log and the journal have all of them. ``roomless``: a disk was full."""
         if outcome is Outcome.DONE or self._events is not None:
             return
         self._told += 1
@@ -83,6 +83,7 @@ class Teller:
             self.say(f"more tasks than these {TOLD} have failed; --joblog FILE lists them all")
         elif self._told <= TOLD:
             how = statement(left.ended_for) if left.ended_for else _how(left)
+            how = f"a disk was full while it ran, so that its output may be cut ({how})" if roomless else how
             self.say(f"{task_name(task)} {'is buried' if outcome is Outcome.BURIED else 'failed'}: {how}")
 
     def show(

@@ -1,8 +1,8 @@
 """What workers write: kept in files of their own until the task ends, then printed whole, one task after the other.
 
-The files have no name on disk, so nothing is left behind however we end. A pair is used again for the next task, which
-keeps a start cheap. Printing happens in a thread of its own: a slow reader of our stdout stops nobody until
-`Printer.full`. The same thread follows what living workers write, where lines are wanted as they come.
+The files have no name on disk, so nothing is left behind however we end. One that nobody wrote to is used again for
+the next task, which keeps a start cheap. Printing happens in a thread of its own: a slow reader of our stdout stops
+nobody until `Printer.full`. The same thread follows what living workers write, where lines are wanted as they come.
 """
 
 import errno
@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 CHUNK = 1 << 18
@@ -22,6 +22,8 @@ FOLLOW = 0.1
 """Seconds between two looks at what living workers wrote."""
 BOUND = 64 << 20
 """Bytes that may wait for a slow reader; beyond, nothing new is started until it has caught up."""
+KEPT_OPEN = 256
+"""Outputs that wait for their turn in files of their own; the others share one, or descriptors run out."""
 
 
 class Streams(NamedTuple):
@@ -32,31 +34,44 @@ class Streams(NamedTuple):
 
 
 class OutputFiles:
-    """Makes and keeps pairs of unnamed files below ``directory``. Raises OSError when none can be made."""
+    """Makes and keeps unnamed files below ``directory``. Raises OSError when none can be made."""
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
-        self._free: list[Streams] = []
+        self._free: list[int] = []
 
     def take(self) -> Streams:
-        return self._free.pop() if self._free else Streams(self._unnamed(), self._unnamed())
+        stdout = self._one()
+        try:
+            return Streams(stdout, self._one())
+        except OSError:
+            self._free.append(stdout)
+            raise
 
-    def give(self, streams: Streams) -> None:
-        """Take a pair back that nobody has written to: it is used again."""
-        self._free.append(streams)
+    def give(self, streams: Streams, sizes: Sequence[int]) -> None:
+        """Take back what holds so many bytes. A file that nobody wrote to is used again; another is closed, for
+        something that its worker left may write on for a moment, into what would be another task's."""
+        for descriptor, size in zip(streams, sizes, strict=True):
+            if size:
+                os.close(descriptor)
+            else:
+                self._free.append(descriptor)
 
     def drop(self, streams: Streams) -> None:
-        """Close a pair. One that was written to is never used again: something that its worker left may write on for a
-        moment, into what would be another task's."""
+        """Close a pair that is not ours to use again."""
         for descriptor in streams:
             os.close(descriptor)
 
     def close(self) -> None:
         while self._free:
-            self.drop(self._free.pop())
+            os.close(self._free.pop())
 
-    def _unnamed(self) -> int:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+    def _one(self) -> int:
+        return self._free.pop() if self._free else self.unnamed(os.O_APPEND)
+
+    def unnamed(self, append: int = 0) -> int:
+        """A new one. Raises OSError."""
+        flags = os.O_RDWR | os.O_CLOEXEC | append
         try:
             return os.open(self._directory, flags | os.O_TMPFILE, 0o600)
         except OSError as error:
@@ -73,14 +88,51 @@ class OutputFiles:
 class Output:
     """What one attempt wrote, or is writing."""
 
-    __slots__ = ("places", "shown", "size", "streams", "tag")
+    __slots__ = ("begins", "places", "shown", "sizes", "spooled", "streams", "tag")
 
     def __init__(self, streams: Streams, tag: bytes = b"") -> None:
         self.streams = streams
+        self.begins = (0, 0)  # where each stream begins in its file
+        self.spooled = False  # the file is shared
         self.tag = tag  # put before each line
         self.places = [0, 0]  # bytes of each stream that are printed
-        self.size = 0  # of both, once it is over
+        self.sizes: tuple[int, int] = (0, 0)  # bytes of each, once it is over
         self.shown = True  # False: its task is done again, and what it wrote is not printed
+
+
+class Spool:
+    """One unnamed file in which many small outputs wait for their turn. It is emptied when the last of them is gone."""
+
+    def __init__(self, files: OutputFiles) -> None:
+        self._files = files
+        self._file: int | None = None
+        self._end = self._inside = 0
+
+    def take(self, output: Output) -> bool:
+        """Copy it there and give its own files back. False: it is big, or there is no room: it stays where it is."""
+        if max(output.sizes) > CHUNK or any(output.places):
+            return False
+        try:
+            if self._file is None:
+                self._file = self._files.unnamed()
+            begins = (self._end, self._end + output.sizes[0])
+            for source, size, begin in zip(output.streams, output.sizes, begins, strict=True):
+                if size and os.pwrite(self._file, os.pread(source, size, 0), begin) != size:
+                    return False
+        except OSError:
+            return False
+        self._files.give(output.streams, output.sizes)
+        output.streams, output.begins, output.spooled = Streams(self._file, self._file), begins, True
+        self._end += sum(output.sizes)
+        self._inside += 1
+        return True
+
+    def give(self, output: Output) -> None:
+        """It was printed."""
+        self._inside -= 1
+        if not self._inside and self._file is not None:
+            self._end = 0
+            os.ftruncate(self._file, 0)
 
 
 class Printer:
@@ -100,7 +152,9 @@ class Printer:
         self._living: dict[int, Output] = {}
         self._held: dict[int, Output | None] = {}  # wait for a lower number; None: nothing to print
         self._next = 1
-        self._waiting = 0
+        self._open = 0  # of the held, those with files of their own
+        self._spool = Spool(files)
+        self._waiting = 0  # bytes in the queue
         self._wake = threading.Condition()
         self._closing = False
         self.broken: str | None = None
@@ -125,7 +179,7 @@ class Printer:
     @property
     def held(self) -> int:
         """Pairs of files that are kept open until they are printed."""
-        return len(self._queue) + len(self._held)
+        return len(self._queue) + self._open
 
     def follow(self, number: int, streams: Streams, tag: bytes = b"") -> None:
         """A worker begins to write here. No effect but where lines are printed as they come."""
@@ -137,24 +191,22 @@ class Printer:
     def put(self, number: int, streams: Streams, tag: bytes = b"", *, shown: bool = True) -> int:
         """An attempt is over: print this pair and give it back to the files. ``shown``: not, for its task is done
         again, and its number comes again. Bytes of its stdout come back. One that is empty costs two calls to fstat."""
-        written = os.fstat(streams.stdout).st_size
-        size = written + os.fstat(streams.stderr).st_size
-        if not self._live and (not size or not shown):
-            (self._files.drop if size else self._files.give)(streams)
+        sizes = (os.fstat(streams.stdout).st_size, os.fstat(streams.stderr).st_size)
+        if not self._live and (not any(sizes) or not shown):
+            self._files.give(streams, sizes)
             if shown:
                 self.skip(number)
-            return written
+            return sizes[0]
         with self._wake:
             output = self._living.pop(number, None) or Output(streams, tag)
-            output.size, output.shown = size, shown
-            self._waiting += size
+            output.sizes, output.shown = sizes, shown
             if self._ordered and shown:
-                self._held[number] = output
+                self._hold(number, output)
                 self._release()
             else:
-                self._queue.append(output)
+                self._print(output)
             self._start()
-        return written
+        return sizes[0]
 
     def skip(self, number: int) -> None:
         """Nothing is printed under this number."""
@@ -171,7 +223,7 @@ class Printer:
         with self._wake:
             for number in sorted(self._held):
                 if (output := self._held.pop(number)) is not None:
-                    self._queue.append(output)
+                    self._print(output)
             if self._queue:
                 self._start()
             self._closing = True
@@ -187,13 +239,25 @@ class Printer:
             self._thread.start()
         self._wake.notify()
 
+    def _hold(self, number: int, output: Output) -> None:
+        """Until its turn comes."""
+        self._held[number] = output
+        if number != self._next and self._open >= KEPT_OPEN and self._spool.take(output):
+            return
+        self._open += 1
+
     def _release(self) -> None:
         """Whose turn has come."""
         while self._next in self._held:
             output = self._held.pop(self._next)
             self._next += 1
             if output is not None:
-                self._queue.append(output)
+                self._open -= not output.spooled
+                self._print(output)
+
+    def _print(self, output: Output) -> None:
+        self._queue.append(output)
+        self._waiting += sum(output.sizes)
 
     # ---------------------------------------------------------------------------------------------- in the thread
 
@@ -217,9 +281,12 @@ class Printer:
             self.after()
             with self._wake:
                 for output in batch:
-                    self._waiting -= output.size
+                    self._waiting -= sum(output.sizes)
                     self._queue.popleft()
-                    (self._files.drop if output.size else self._files.give)(output.streams)
+                    if output.spooled:
+                        self._spool.give(output)
+                    else:
+                        self._files.give(output.streams, output.sizes)
 
     def _heard(self) -> list[Output]:
         """Whose lines are printed as they come: everybody's, or in order only the one's whose turn it is."""
@@ -230,18 +297,22 @@ class Printer:
     def _copy(self, output: Output, *, whole: bool) -> None:
         """What is new in both streams; of a living one complete lines only."""
         for number, (source, target) in enumerate(zip(output.streams, self._targets, strict=True)):
-            end = os.fstat(source).st_size
-            while self.broken is None and (
-                chunk := os.pread(source, min(CHUNK, end - output.places[number]), output.places[number])
-            ):
-                if not whole and not (chunk := chunk[: chunk.rfind(b"\n") + 1]):
+            begin = output.begins[number]
+            size = output.sizes[number] if output.spooled else os.fstat(source).st_size
+            while self.broken is None and (place := output.places[number]) < size:
+                chunk = os.pread(source, min(CHUNK, size - place), begin + place)
+                if not whole:
+                    chunk = chunk[: chunk.rfind(b"\n") + 1]
+                if not chunk:
                     break
-                begins = output.places[number] == 0 or os.pread(source, 1, output.places[number] - 1) == b"\n"
+                if output.tag:
+                    starts = place == 0 or os.pread(source, 1, begin + place - 1) == b"\n"
+                    self._write(target, tagged(chunk, output.tag, starts))
+                else:
+                    self._write(target, chunk)
                 output.places[number] += len(chunk)
-                if not self._write(target, tagged(chunk, output.tag, begins) if output.tag else chunk):
-                    break
 
-    def _write(self, target: int, text: bytes) -> bool:
+    def _write(self, target: int, text: bytes) -> None:
         place = 0
         while place < len(text):
             try:
@@ -251,8 +322,7 @@ class Printer:
             except OSError as error:
                 if target == self._targets[0]:  # a dead terminal's stderr never ends a run
                     self.broken = error.strerror or str(error)
-                return False
-        return True
+                return
 
 
 def _has_news(output: Output) -> bool:

@@ -15,6 +15,7 @@ class Task(Struct):
     failures: int = 0  # ... of these failed by the task's own fault
     returns: int = 0  # ... were ended by us or by the kernel for memory: never counted as its failure
     kernel_kills: int = 0  # ... by the kernel
+    roomless: int = 0  # ... ended while a disk was full
     floor: int = 0  # bytes: 1.5 x what it held when it was last ended
 
     @property

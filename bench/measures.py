@@ -108,7 +108,7 @@ def rate(bench: Bench) -> Measure:
             for name, command in commands.items()
         }
         if tasks is not None:
-            sides["tsp -S8"] = lambda: JOBS / _spooled(tasks, program)
+            sides["tsp -S8"] = lambda: _spooled(tasks, program, measure)
         return bench.alternate(measure, sides)
 
 
@@ -119,17 +119,21 @@ def _makefile(path: Path, count: int) -> Path:
     return path
 
 
-def _spooled(tsp: str, program: Program) -> float:
-    """task-spooler takes a job by a call of its own."""
+def _spooled(tsp: str, program: Program, measure: Measure) -> float | None:
+    """task-spooler takes a job by a call of its own. Now and then it refuses one: that round has no sample."""
     environment = program.environment | {"TS_SOCKET": str(program.root / "tsp"), "TS_MAXFINISHED": "1"}
     subprocess.run([tsp, "-S", str(WIDE)], env=environment, check=True, stdout=subprocess.DEVNULL)
     began = time.monotonic()
     for number in range(JOBS):
-        subprocess.run([tsp, "-n", "true", str(number)], env=environment, check=True, stdout=subprocess.DEVNULL)
+        if subprocess.run(
+            [tsp, "-n", "true", str(number)], env=environment, check=False, capture_output=True
+        ).returncode:
+            measure.notes["tsp -S8"] = f"refused a job in a round: the {number}th"
+            break
     subprocess.run([tsp, "-w"], env=environment, check=False, capture_output=True)  # it complains of who is gone
     took = time.monotonic() - began
     subprocess.run([tsp, "-K"], env=environment, check=False, stdout=subprocess.DEVNULL)
-    return took
+    return JOBS / took if number == JOBS - 1 else None
 
 
 def steady(bench: Bench) -> Measure:

@@ -12,7 +12,7 @@ def next_look(view: View, memory: Memory) -> float:
     """What a burst could take, not what the present speed takes: a process can begin at any time to take 2.5 GiB/s
     and more, and a look that comes 41 ms late, after a sleep of 96, lost a node of 1 GiB (measured)."""
     p = view.p
-    look = p.look_calm if is_calm(view, memory) else p.look_most
+    look = min(p.look_calm + p.look_each * len(view.workers), p.look_calmest) if is_calm(view, memory) else p.look_most
     for domain in _node_domains(view):
         if domain.room is not None and view.workers:
             look = min(look, max(p.look_least, p.look_share * domain.room / _burst(view)))

@@ -113,6 +113,8 @@ class Parameters(Struct, frozen=True, kw_only=True):
     look_share: float = 0.5  # of the time that a burst would need to the pause line, or the next look comes too late to
     # act; simulated: 1 gives half as many kernel kills more, 0.7 a third
     look_calm: float = 0.25  # while nobody stands and a burst of all cores ...
+    look_each: float = 0.0005  # s more for each worker then, for looking at one takes 30 us (measured with 1,000) ...
+    look_calmest: float = 1.0  # ... up to a quarter of the time that even a burst would need
     calm: float = 4.0  # ... would need so many seconds to the pause line
     look_least: float = 0.005
     look_blind: float = 0.05  # while the CPU's gauge, which takes two looks, shows nothing yet: one slot until then

@@ -14,7 +14,9 @@ SHARE = 0.02
 NOTHING = 64 << 10
 """Bytes free that count as none: a file system refuses before it is at zero."""
 EVERY = 0.1
-"""Seconds between two looks that nobody asks for."""
+"""Seconds between two looks ..."""
+PLENTY = 4 << 30
+"""... and bytes free at the last one that cannot have been written since, however fast the disk."""
 
 
 class Place(Struct):
@@ -42,7 +44,7 @@ class Room:
 
     def look(self, now: float, *, soon: bool = False) -> None:
         """``now``: seconds of CLOCK_MONOTONIC. ``soon``: it matters at this moment."""
-        if not soon and now - self._looked < EVERY:
+        if now - self._looked < EVERY and (not soon or all(place.free > PLENTY for place in self._places)):
             return
         self._looked = now
         for place in self._places:

@@ -5,6 +5,7 @@ all; a ratio is the median of the rounds' own ratios.
 """
 
 import statistics
+import subprocess
 from collections.abc import Callable, Mapping
 
 from msgspec import Struct
@@ -49,7 +50,13 @@ def alternate(
         first = place % len(names)
         for name in names[first:] + names[:first]:
             tell(f"round {place + 1} of {rounds}: {name}")
-            found = sides[name]()
+            try:
+                found = sides[name]()
+            except subprocess.SubprocessError as error:
+                if name.startswith(OURS):
+                    raise  # a peer that fails has no sample; that we fail must be seen
+                tell(f"{name} has no sample: {error}")
+                continue
             if found is not None:
                 samples[name].append(found)
     return {side: found for side, found in samples.items() if found}

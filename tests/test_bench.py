@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -37,6 +38,17 @@ def test_sides_are_measured_in_turn_each_round_another_first():
     samples = alternate(3, {"a": side("a", 1.0), "b": side("b", 2.0), "c": side("c", None)}, lambda _: None)
     assert calls == ["a", "b", "c", "b", "c", "a", "c", "a", "b"]
     assert samples == {"a": [1.0] * 3, "b": [2.0] * 3}
+
+
+def test_a_peer_that_fails_has_no_sample_but_when_we_fail_it_is_seen():
+    def fails():
+        raise subprocess.CalledProcessError(255, ["tsp"])
+
+    told = []
+    assert alternate(2, {OURS: lambda: 1.0, "tsp": fails}, told.append) == {OURS: [1.0, 1.0]}
+    assert sum("tsp has no sample" in line for line in told) == 2
+    with pytest.raises(subprocess.CalledProcessError):
+        alternate(1, {OURS: fails}, told.append)
 
 
 def test_a_ratio_is_of_the_same_round_so_that_a_slow_hour_is_slow_for_both():

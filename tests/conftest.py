@@ -17,6 +17,14 @@ def program(tmp_path):
     made.close()
 
 
+@pytest.fixture(scope="module")
+def lasting_program(tmp_path_factory):
+    """The same for all tests of a file: its load manager need not come up for each."""
+    made = Program(tmp_path_factory.mktemp("program") / "p")
+    yield made
+    made.close()
+
+
 # ------------------------------------------------------------------------------------------------------- the long modes
 
 _reports: list[pytest.TestReport] = []

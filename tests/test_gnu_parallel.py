@@ -24,6 +24,13 @@ ROWS = [
     ["-k", "echo", "x{}y", "{1}-{2}", ":::", "a", "b", ":::", "1", "2"],
     ["-k", "echo", "{x}", "{=}", "{}}", "{1", ":::", "a"],
     ["-k", "echo", "{3}", "{1}", ":::", "a"],
+    ["-k", "-I", ",,", "echo ,, {} {.} {1} {1.} ,,x", ":::", "a.b", ":::", "c"],
+    ["-k", "-I%", "echo", "%", "x%y", "{}", ":::", "a", "b c"],
+    ["-k", "--header", ":", "echo {f1} {2} {f2.} {f3}", ":::", "f1", "A", "B", ":::", "f2", "C.d"],
+    ["-k", "-N2", "echo", "{}", "{1}", "{2}", "{-1}", ":::", "a", "b c", "d"],
+    ["-k", "-N2", "--tag", "echo", ":::", "a", "b", "c"],
+    ["-k", "-n2", "-a", "three", "echo"],
+    ["-k", "-q", "echo", "a  b", "$HOME", "{}", ":::", "*"],
     # several inputs
     ["-k", "echo", ":::", "a", "b", ":::", "1", "2", ":::", "x"],
     ["-k", "echo", ":::", "a", "b", "c", ":::+", "1", "2"],
@@ -33,7 +40,10 @@ ROWS = [
     ["-k", "echo", ":::", "a", "::::", "two"],
     ["-k", "-a", "three", "-a", "two", "echo"],
     ["-k", "-a", "three", "echo", "{1}", "{2}", ":::", "a", "b"],
+    ["-k", "--link", "echo", ":::", "a", "b", "c", ":::", "1", "2", ":::", "x"],
+    ["-k", "--link", "echo", ":::", "a", "b", ":::+", "1", ":::", "x", "y", "z"],
     # how files are cut
+    ["-k", "-r", "-a", "gaps", "echo", "{#}x{}"],
     ["-k", "-0", "-a", "nul", "echo"],
     ["-k", "-d", ",", "-a", "commas", "echo"],
     ["-k", "--colsep", ",", "-a", "table", "echo {2} {1}; echo {}"],
@@ -83,6 +93,7 @@ def here(tmp_path):
         made = tmp_path / name
         made.mkdir()
         (made / "three").write_text("1\n2\n3\n")
+        (made / "gaps").write_text("\n1\n\n2\n")
         (made / "two").write_text("x y\nz")
         (made / "nul").write_bytes(b"a\nb\0c\0")
         (made / "commas").write_text("a,b c,d")
@@ -92,9 +103,9 @@ def here(tmp_path):
 
 
 @pytest.mark.parametrize("words", ROWS, ids=[" ".join(row) for row in ROWS])
-def test_the_same_words_do_the_same(program, here, words):
+def test_the_same_words_do_the_same(lasting_program, here, words):
     expected = theirs(here / "theirs", words)
-    ours = program.call("run", *LIKE_THEM, *words, cwd=here / "ours")
+    ours = lasting_program.call("run", *LIKE_THEM, *words, cwd=here / "ours")
     assert (ours.stdout, ours.returncode) == (expected.stdout, expected.returncode), ours.stderr.decode()
 
 

@@ -6,8 +6,12 @@ import time
 
 import pytest
 
-from loadkeeper.sources.commands import AHEAD, Stream, Values, columns_by, linked, rows
+from loadkeeper.sources.commands import AHEAD, Stream, Values, at_most, columns_by, first, linked, one_each, repeated
 from loadkeeper.sources.count import Count
+
+
+def rows(*values: bytes) -> list[tuple[bytes, ...]]:
+    return list(one_each(values))
 
 
 def stream_of(content: bytes, woken=lambda: None) -> Stream:
@@ -36,7 +40,7 @@ def take_all(source, seconds=10.0):
 
 SOURCES = {
     "count": lambda: Count(5),
-    "values": lambda: Values(rows([b"a", b"b", b"c", b"d", b"e"])),
+    "values": lambda: Values(rows(b"a", b"b", b"c", b"d", b"e")),
     "stream": lambda: stream_of(b"a\nb\nc\nd\ne\n"),
 }
 
@@ -124,25 +128,61 @@ def test_closing_a_stream_lets_its_thread_go():
 
 
 def test_groups_make_every_combination_the_last_changing_fastest():
-    source = Values(rows([b"a", b"b"]), rows([b"1", b"2", b"3"]))
+    source = Values(rows(b"a", b"b"), rows(b"1", b"2", b"3"))
     assert source.waiting() == 6
     assert [task.value for task in take_all(source)] == [b"a 1", b"a 2", b"a 3", b"b 1", b"b 2", b"b 3"]
 
 
 def test_an_input_without_values_makes_no_task():
-    assert Values(rows([b"a"]), rows([])).exhausted()
+    assert Values(rows(b"a"), rows()).exhausted()
 
 
 def test_a_product_is_never_made_as_a_whole():
-    many = rows(b"%d" % n for n in range(1000))
+    many = rows(*(b"%d" % n for n in range(1000)))
     source = Values(many, many, many, many)
     assert source.waiting() == 10**12
     assert source.take().values == (b"0", b"0", b"0", b"0")
 
 
 def test_linked_inputs_go_side_by_side_as_far_as_the_shortest():
-    assert linked([rows([b"a", b"b", b"c"]), rows([b"1", b"2"])]) == [(b"a", b"1"), (b"b", b"2")]
+    assert linked([rows(b"a", b"b", b"c"), rows(b"1", b"2")]) == [(b"a", b"1"), (b"b", b"2")]
 
 
 def test_columns_are_separated_by_a_regular_expression_and_trimmed():
-    assert columns_by(rb"[,;]")(b"a b , c;d") == (b"a b", b"c", b"d")
+    assert list(columns_by(rb"[,;]")([b"a b , c;d", b""])) == [(b"a b", b"c", b"d"), (b"",)]
+
+
+def test_so_many_values_make_a_row_and_the_last_has_the_rest():
+    assert list(at_most(2)(iter([b"a", b"b", b"c"]))) == [(b"a", b"b"), (b"c",)]
+    assert list(at_most(2)([])) == []
+
+
+def test_a_short_input_begins_again():
+    assert repeated(rows(b"a", b"b"), 5) == rows(b"a", b"b", b"a", b"b", b"a")
+    assert repeated([], 3) == []
+
+
+def test_a_stream_hands_out_a_row_as_soon_as_it_is_complete():
+    read, write = os.pipe()
+    woken = threading.Event()
+    source = Stream(read, woken.set, rows=at_most(2))
+    os.write(write, b"a\n")
+    time.sleep(0.05)
+    assert source.take() is None
+    os.write(write, b"b\n")
+    assert woken.wait(5)
+    task = source.take()
+    assert task is not None
+    assert task.values == (b"a", b"b")
+    os.close(write)
+
+
+@pytest.mark.parametrize("separator", [b"\n", b"\0", "é".encode()])
+def test_the_first_value_is_read_and_nothing_behind_it(separator):
+    read, write = os.pipe()
+    os.write(write, b"a b" + separator + b"c" + separator)
+    assert first(read, separator) == b"a b"
+    assert os.read(read, 100) == b"c" + separator
+    os.close(write)
+    assert first(read, separator) == b""
+    os.close(read)

@@ -100,4 +100,4 @@ def test_words_are_one_line_where_that_is_wanted():
 
 
 def test_a_tag_is_not_quoted():
-    assert Template.text_of(b"{1}: {#}").text(TWO) == b"a/b.c: 7"
+    assert Template.parse([b"cmd"], valued=True).text_of(b"{1}: {#}").text(TWO) == b"a/b.c: 7"

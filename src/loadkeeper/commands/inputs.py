@@ -3,13 +3,25 @@
 import os
 import re
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from ..sources.base import Source
-from ..sources.commands import Columns, Row, Stream, Values, columns_by, linked, rows, split, whole
+from ..sources.commands import (
+    Row,
+    Rows,
+    Stream,
+    Values,
+    at_most,
+    columns_by,
+    first,
+    linked,
+    one_each,
+    repeated,
+    split,
+)
 from ..sources.count import Count
 
 NO_SOURCE = """run needs tasks; name them in one of three ways:
@@ -33,14 +45,23 @@ class Input(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """How a file falls into values, and a value into columns."""
+    """How a file falls into values, and these into rows: one for each task, before inputs are multiplied."""
 
     separator: bytes = b"\n"
-    columns: Columns = whole
+    rows: Rows = one_each
+    max_args: int | None = None
+    header: bool = False  # the first row names the columns
+    link: bool = False  # all inputs
+    without_empty: bool = False
+
+    def filtered(self, values: Iterable[bytes]) -> Iterator[Row]:
+        return self.rows(filter(None, values) if self.without_empty else values)
 
 
-def cut(*, null: bool, delimiter: str | None, colsep: str | None) -> Cut:
-    """From ``-0``, ``--delimiter`` and ``--colsep``. Raises UsageError."""
+def cut(options: Mapping[str, Any]) -> Cut:
+    """From the options of ``run`` by the names of click's parameters. Raises UsageError."""
+    null, delimiter, colsep = options["null"], options["delimiter"], options["colsep"]
+    max_args, header = options["max_args"], options["header"]
     if null and delimiter is not None:
         raise UsageError("-0 and --delimiter both say what ends a value; give one of them")
     separator = b"\0" if null else b"\n"
@@ -48,12 +69,17 @@ def cut(*, null: bool, delimiter: str | None, colsep: str | None) -> Cut:
         separator = ESCAPES.get(delimiter, os.fsencode(delimiter))
         if not separator:
             raise UsageError("--delimiter is empty; give the character that ends a value, or -0 for NUL")
-    if colsep is None:
-        return Cut(separator)
+    if header not in {None, ":"}:
+        raise UsageError(f"--header {header}: only --header : is known here, the first value of each input as its name")
+    if max_args is not None and (colsep is not None or header is not None):
+        other = "--colsep" if colsep is not None else "--header"
+        raise UsageError(f"--max-args takes values from one input without columns; give it or {other}")
+    rows = one_each if max_args is None else at_most(max_args)
     try:
-        return Cut(separator, columns_by(os.fsencode(colsep)))
+        rows = rows if colsep is None else columns_by(os.fsencode(colsep))
     except re.error as error:
         raise UsageError(f"--colsep {colsep!r} is no regular expression: {error}") from None
+    return Cut(separator, rows, max_args, header is not None, options["link"], options["no_run_if_empty"])
 
 
 def parse(words: Sequence[str]) -> tuple[Sequence[str], list[Input]]:
@@ -71,35 +97,53 @@ def parse(words: Sequence[str]) -> tuple[Sequence[str], list[Input]]:
     return words[: places[0]] if places else words, inputs
 
 
-def source(inputs: Sequence[Input], tasks: int | None, how: Cut) -> MakeSource:
-    """Where tasks come from. A single file or stdin is streamed; what is multiplied or linked is read first.
+class Tasks(NamedTuple):
+    """Where the tasks of a run come from, and what their values are called."""
+
+    source: MakeSource
+    names: Row = ()  # `--header`: of each value of a task
+
+
+def tasks(inputs: Sequence[Input], count: int | None, how: Cut) -> Tasks:
+    """A single file or stdin is streamed; what is multiplied or linked is read first.
 
     Raises UsageError when there is none, when two contradict each other, and for a file that cannot be read."""
-    if tasks is not None:
+    if count is not None:
         if inputs:
             other = ":::" if inputs[0].path is None else "-a"
             raise UsageError(f"--tasks and {other} both name tasks; give one of them")
-        return lambda _: Count(tasks)
+        return Tasks(lambda _: Count(count))
     if not inputs:
         if not waits_on_stdin():
             raise UsageError(NO_SOURCE)
         inputs = [Input(path="-")]
+    if how.max_args is not None and len(inputs) > 1:
+        raise UsageError(f"--max-args takes values from one input, and here are {len(inputs)}")
     if len(inputs) == 1 and (path := inputs[0].path) is not None:
-        descriptor, name = _open(path), "stdin" if path == "-" else path
-        return lambda wake: Stream(descriptor, wake, name, how.separator, how.columns)
-    groups = _groups(inputs, how)
-    return lambda _: Values(*groups)
+        return _streamed(path, how)
+    found = [list(how.filtered(one.values if one.path is None else _read(one.path, how.separator))) for one in inputs]
+    names = tuple(name for rows in found for name in rows.pop(0)) if how.header and all(found) else ()
+    groups = _groups([one.linked for one in inputs], found, all_linked=how.link)
+    return Tasks(lambda _: Values(*groups), names)
 
 
-def _groups(inputs: Sequence[Input], how: Cut) -> list[list[Row]]:
-    """What is linked is one group."""
+def _streamed(path: str, how: Cut) -> Tasks:
+    descriptor, name = _open(path), "stdin" if path == "-" else path
+    names = next(how.rows([_first(descriptor, how.separator, name)]), ()) if how.header else ()
+    return Tasks(lambda wake: Stream(descriptor, wake, name, how.separator, how.filtered), names)
+
+
+def _groups(marked: Sequence[bool], found: Sequence[list[Row]], *, all_linked: bool) -> list[Sequence[Row]]:
+    """What is linked is one group: ``marked`` with the input before it, or all of them, the shorter ones repeated."""
+    if all_linked:
+        longest = max(map(len, found))
+        return [linked([repeated(rows, longest) for rows in found])]
     groups: list[list[list[Row]]] = []
-    for one in inputs:
-        found = rows(one.values if one.path is None else _read(one.path, how.separator), how.columns)
-        if one.linked and groups:
-            groups[-1].append(found)
+    for to_the_one_before, rows in zip(marked, found, strict=True):
+        if to_the_one_before and groups:
+            groups[-1].append(rows)
         else:
-            groups.append([found])
+            groups.append([rows])
     return [group[0] if len(group) == 1 else linked(group) for group in groups]
 
 
@@ -108,16 +152,27 @@ def _read(path: str, separator: bytes) -> list[bytes]:
     try:
         return list(split(descriptor, separator))
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; name a file that can be read") from None
+        raise UsageError(_unreadable(path, error)) from None
     finally:
         os.close(descriptor)
+
+
+def _first(descriptor: int, separator: bytes, name: str) -> bytes:
+    try:
+        return first(descriptor, separator)
+    except OSError as error:
+        raise UsageError(_unreadable(name, error)) from None
+
+
+def _unreadable(name: str, error: OSError) -> str:
+    return f"{name}: {error.strerror}; name a file that can be read, one value a line"
 
 
 def _open(path: str) -> int:
     try:
         descriptor = os.dup(0) if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; name a file that can be read, one value a line") from None
+        raise UsageError(_unreadable(path, error)) from None
     if stat.S_ISDIR(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise UsageError(f"{path}: is a directory; name a file that can be read, one value a line")

@@ -8,6 +8,7 @@ import click
 
 from ..errors import SettingsError
 from ..model import Amount, Lines
+from ..sense.capacity import capacity
 from ..settings import Halt, When
 from ..units import parse_cpus, parse_duration, parse_memory, parse_number, parse_share, parse_size
 
@@ -56,6 +57,26 @@ def parse_positive(text: str) -> int:
 def parse_count(text: str) -> int:
     """A whole number from 0. Raises SettingsError."""
     return parse_number(text, 0)
+
+
+_JOBS = re.compile(r"([+-]?)([0-9]+)(%?)")
+
+
+def parse_jobs(text: str) -> int | type[Off]:
+    """``8``, ``50%`` of the CPUs, one more or less than there are (``+1``, ``-1``; one at least), ``0``: as many as the
+    load allows. As GNU parallel has them. Raises SettingsError."""
+    found = _JOBS.fullmatch(text)
+    if found is None:
+        raise SettingsError(f"{text!r} is no number of workers; write it as 8, 50% (of the CPUs), +1, -1 (beside them)")
+    sign, number, percent = found.groups()
+    if not sign and not int(number):
+        return Off
+    count = int(number)
+    if sign or percent:
+        cpus = capacity().cpus
+        count = int(cpus * count / 100) if percent else count
+        count = {"": count, "+": int(cpus) + count, "-": int(cpus) - count}[sign]
+    return max(count, 1)
 
 
 HALTS = {"1": "soon,fail=1", "2": "now,fail=1", "-1": "soon,success=1", "-2": "now,success=1"}
@@ -109,4 +130,5 @@ GIVE_UP = Unit[float]("time", parse_some_duration, "never")
 PRESSURE = Unit[dict[str, Lines]]("lines", parse_pressure)
 HALT = Unit[Halt | None]("when", parse_halt)
 COUNT = Unit[int]("count", parse_count)
+JOBS = Unit[Any]("jobs", parse_jobs)
 POSITIVE = Unit[int]("count", parse_positive)

@@ -4,19 +4,20 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
 
 from ..errors import UsageError
 from ..launcher import Launcher
-from ..model import Limits, PauseMode
+from ..model import PauseMode
 from ..record import joblog, results
 from ..record.places import state_dir
 from ..record.pruning import prune_now_and_then
 from ..sense.capacity import capacity
 from ..settings import RunSettings, check_limits
+from ..sources.placeholders import Syntax
 from ..sources.template import Template
 from . import inputs, origins
 from .options import (
@@ -25,6 +26,7 @@ from .options import (
     DURATION,
     GIVE_UP,
     HALT,
+    JOBS,
     MEMORY,
     POSITIVE,
     PRESSURE,
@@ -32,8 +34,8 @@ from .options import (
     SOME_DURATION,
     SOME_MEMORY,
     SOME_SIZE,
-    Off,
 )
+from .run_settings import settings_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -66,9 +68,23 @@ class Run(click.Command):
 @click.option("-0", "--null", is_flag=True, help="Values in files and stdin end with NUL, not with a newline.")
 @click.option("-d", "--delimiter", metavar="CHARACTER", help="... or with this.")
 @click.option("-C", "--colsep", metavar="REGEX", help="Split each value into columns: {1}, {2} ...")
+@click.option("-N", "-n", "--max-args", type=POSITIVE, metavar="N", help="So many values for each task.")
+@click.option("--header", metavar=":", help="The first value of each input is its name: {colour}.")
+@click.option("--link", "--xapply", is_flag=True, help="Link all inputs; the shorter ones begin again.")
+@click.option("-r", "--no-run-if-empty", is_flag=True, help="No task for an empty value.")
+@click.option("-I", "--replace", metavar="TEXT", default="{}", help="This stands for the value, instead of {}.")
 @click.option("--shell", is_flag=True, help="Join all words to one line for the shell, as GNU parallel does.")
-@click.option("--dry-run", is_flag=True, help="Print the commands, start nothing.")
-@_option("-j", "--jobs", type=POSITIVE, metavar="N", help="The most workers at once. Default: load decides.")
+@click.option("-q", "--quote", is_flag=True, help="No shell, even for one word with a blank.")
+@click.option("--dry-run", "--dryrun", is_flag=True, help="Print the commands, start nothing.")
+@_option(
+    "-j",
+    "-P",
+    "--jobs",
+    "--max-procs",
+    type=JOBS,
+    metavar="N",
+    help="The most workers at once; 50%, +1, -1: of the CPUs.",
+)
 @_option("--retries", type=POSITIVE, metavar="N", default=1, help="Try a failing task N times in all.")
 @_option("--timeout", type=SOME_DURATION, metavar="TIME", help="End an attempt that runs longer; pauses do not count.")
 @_option("--delay", type=DURATION, metavar="TIME", default=0.0, help="Between two starts, at least.")
@@ -78,7 +94,15 @@ class Run(click.Command):
 @_option("-k", "--keep-order", is_flag=True, help="Output in the order of the values.")
 @_option("--tag", is_flag=True, help="The value and a tab before each line of output.")
 @_option("--tagstring", metavar="TEXT", help="... or this text, with placeholders.")
-@_option("--line-buffer", "--lb", is_flag=True, help="Print whole lines as they come, not whole tasks.")
+@_option(
+    "-u",
+    "--line-buffer",
+    "--linebuffer",
+    "--lb",
+    "--ungroup",
+    is_flag=True,
+    help="Print whole lines as they come, not whole tasks.",
+)
 @_option(
     "--exit", "exit_as", type=click.Choice(["loadkeeper", "parallel"]), default="loadkeeper", help="Whose exit codes."
 )
@@ -86,8 +110,8 @@ class Run(click.Command):
 @_option("--resume", is_flag=True, help="Go on with an earlier run: what --joblog names is not done again.")
 @_option("--resume-failed", is_flag=True, help="... unless it failed.")
 @_option("--results", metavar="DIR|PATH", help="Keep each task's output in files, instead of printing it.")
-@_option("--bar", is_flag=True, help="Progress is shown anyway; for scripts that say it.")
-@_option("--eta", is_flag=True, help="Progress is shown anyway; for scripts that say it.")
+@_option("--bar", "--eta", "--progress", is_flag=True, help="Progress is shown anyway; for scripts that say it.")
+@click.option("--will-cite", is_flag=True, help="For scripts that say it.")
 @_option(
     "--cpu", type=CPUS, metavar="SHARE|CORES|off", help="Busy CPUs of the node above which nothing is added. [90%]"
 )
@@ -112,7 +136,7 @@ class Run(click.Command):
 @click.option("--json", is_flag=True, help="Events as JSON on stderr, one a line, instead of progress.")
 @_option("--quiet", is_flag=True, help="No progress and no last line.")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[--] COMMAND [ARG]... [::: VALUE...]")
-def run(words: tuple[str, ...], tasks: int | None, arg_file: tuple[str, ...], **options: Any) -> int:
+def run(words: tuple[str, ...], arg_file: tuple[str, ...], **options: Any) -> int:
     """Run COMMAND once for each value (or --tasks times), as many at once as the node's limits allow.
 
     {} stands for the value, {.} for it without its extension, {/} for its last name, {//} for its directory, {/.} for
@@ -128,23 +152,34 @@ def run(words: tuple[str, ...], tasks: int | None, arg_file: tuple[str, ...], **
     find . -name '*.wav' | loadkeeper run flac {} -o {.}.flac
     loadkeeper run --memory 2G --joblog log -- convert {} -resize {2} {1.}-{2}.png ::: *.svg ::: 64 128
     """
-    settings = _settings(options)
-    command, values = inputs.parse(words)
-    given = [*(inputs.Input(path=path) for path in arg_file), *values]
-    if not command and (tasks is not None or not (given or inputs.brought_on_stdin())):
+    settings = settings_of(options)
+    command, named = inputs.parse(words)
+    given = [*(inputs.Input(path=path) for path in arg_file), *named]
+    if not command and (options["tasks"] is not None or not (given or inputs.brought_on_stdin())):
         raise UsageError("run needs a command; for example: loadkeeper run gzip -9 ::: *.log")
     node = capacity()
     check_limits(settings.limits, node.memory, node.cpus, node.bound_by)
     _check_stdout()
-    how = inputs.cut(null=options["null"], delimiter=options["delimiter"], colsep=options["colsep"])
-    template = Template.parse(
-        [os.fsencode(word) for word in command], valued=tasks is None, shell=options["shell"] and bool(command)
-    )
+    values = inputs.tasks(given, options["tasks"], inputs.cut(options))
+    template = _template(command, values, options)
     _check_program(template)
-    if settings.results is not None and not Template.text_of(os.fsencode(settings.results)).filled:
+    if settings.results is not None and not template.text_of(os.fsencode(settings.results)).filled:
         results.check(settings.results)
-    source = inputs.source(given, tasks, how)
-    return _show(template, source) if options["dry_run"] else _manage(template, source, settings)
+    return _show(template, values.source) if options["dry_run"] else _manage(template, values.source, settings)
+
+
+def _template(command: Sequence[str], values: inputs.Tasks, options: dict[str, Any]) -> Template:
+    """Raises UsageError."""
+    if options["shell"] and options["quote"]:
+        raise UsageError("--shell and --quote contradict each other: a line for the shell, or words that meet none")
+    if not options["replace"]:
+        raise UsageError("-I is empty; give what stands for the value, for example -I %")
+    return Template.parse(
+        [os.fsencode(word) for word in command],
+        valued=options["tasks"] is None,
+        shell=True if options["shell"] else False if options["quote"] else None,
+        syntax=Syntax(os.fsencode(options["replace"]), values.names, _functions(os.environb)),
+    )
 
 
 def _before(settings: RunSettings) -> joblog.Logged | None:
@@ -206,68 +241,19 @@ def _manage(template: Template, source: inputs.MakeSource, settings: RunSettings
     return ProcessManager(job).manage().exit_code
 
 
-def _settings(options: dict[str, Any]) -> RunSettings:
-    given = {name: value for name, value in options.items() if value is not None}
-
-    def amount(name: str, default: Any = None) -> Any:
-        value = given.get(name, default)
-        return None if value is Off else value
-
-    if given["pause"] == PauseMode.ASK:
-        raise UsageError(
-            "--pause ask needs workers with a checkpoint, and a command has none that it could be asked at; "
-            "--pause stop stops it wherever it is"
-        )
-    limits = Limits(
-        cpu=amount("cpu", Limits().cpu),
-        cpu_promised="cpu" in given and given["cpu"] is not Off,
-        memory=amount("memory", Limits().memory),
-        memory_gap=given.get("memory_gap", 0),
-        swap=amount("swap"),
-        gauges=given.get("pressure", {}),
-        workers_memory=amount("workers_memory"),
-        workers_cpu=amount("workers_cpu"),
-        memory_per_worker=given.get("memory_per_worker"),
-        memory_need=given.get("memory_need"),
-        max_pause=given["max_pause"],
-        give_up=amount("give_up"),
-    )
-    return RunSettings(
-        limits=limits,
-        jobs=given.get("jobs"),
-        tries=given["retries"],
-        timeout=given.get("timeout"),
-        joblog=given.get("joblog"),
-        pause=PauseMode(given["pause"]),
-        grace=given["grace"],
-        priority=given["priority"],
-        name=_readable(given["name"]),
-        kind=_readable(given["kind"]),
-        lm_command=given.get("lm_command"),
-        quiet=given["quiet"],
-        json=given["json"],
-        resume=given["resume"],
-        resume_failed=given["resume_failed"],
-        results=given.get("results"),
-        keep_order=given["keep_order"],
-        line_buffer=given["line_buffer"],
-        tag=given.get("tagstring", "{}" if given["tag"] else None),
-        delay=given["delay"],
-        halt=given.get("halt"),
-        exit_parallel=given["exit_as"] == "parallel",
-    )
-
-
-def _readable(name: str) -> str:
-    """Bytes that are no text are shown as such."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
 def _check_stdout() -> None:
     try:
         os.fstat(1)
     except OSError:
         raise UsageError("stdout is closed, so the tasks' output would be lost; send it to /dev/null instead") from None
+
+
+def _functions(environment: Mapping[bytes, bytes]) -> frozenset[bytes]:
+    """Those that bash has exported: `BASH_FUNC_name%%`."""
+    names = (
+        name[len(b"BASH_FUNC_") : -2] for name in environment if name.startswith(b"BASH_FUNC_") and name[-2:] == b"%%"
+    )
+    return frozenset(names)
 
 
 def _check_program(template: Template) -> None:

@@ -15,7 +15,6 @@ from ..record.output import OutputFiles, Printer, Streams
 from ..record.results import directory, open_files
 from ..record.room import Room
 from ..sources.base import Task
-from ..sources.template import Template
 from .job import Job
 
 MARK = b"LOADKEEPER_WORKER"
@@ -48,8 +47,9 @@ class Starter:
         self.printer = Printer(
             self.files, job.stdout, job.stderr, ordered=settings.keep_order, live=settings.line_buffer
         )
-        self._tag = Template.text_of(os.fsencode(settings.tag) + b"\t") if settings.tag is not None else None
-        self._results = Template.text_of(os.fsencode(settings.results)) if settings.results is not None else None
+        text_of = job.template.text_of
+        self._tag = text_of(os.fsencode(settings.tag) + b"\t") if settings.tag is not None else None
+        self._results = text_of(os.fsencode(settings.results)) if settings.results is not None else None
         self._null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         kept = {os.fsencode(k): os.fsencode(v) for k, v in job.environment.items()}
         self._environment = {k: v for k, v in kept.items() if not (k + b"_").startswith(MARK + b"_")}
@@ -130,7 +130,7 @@ class Starter:
         """Where the task's results go."""
         assert self._results is not None
         name = self._results.text(task)
-        return name if self._results.filled else directory(name, task.values, task.number)
+        return name if self._results.filled else directory(name, task.values, task.number, self._results.syntax.names)
 
     def _let_go(self, streams: Streams) -> None:
         if self._results is None:

@@ -24,13 +24,16 @@ def file_name(value: bytes, number: int) -> bytes:
     return value
 
 
-def directory(root: bytes, values: Sequence[bytes], number: int) -> bytes:
-    """``ROOT/1/VALUE/2/VALUE/``: the number of each input and the task's value of it. Tasks without values have their
-    number."""
+def directory(root: bytes, values: Sequence[bytes], number: int, names: Sequence[bytes] = ()) -> bytes:
+    """``ROOT/1/VALUE/2/VALUE/``: the name of each input, or its number where it has none, and the task's value of it.
+    Tasks without values have their number."""
     if not values:
         return b"%s/%d/" % (root, number)
-    names = [b"%d/%s" % (place, file_name(value, number)) for place, value in enumerate(values, 1)]
-    return root + b"/" + b"/".join(names).rstrip(b"/") + b"/"
+    parts: list[bytes] = []
+    for place, value in enumerate(values, 1):
+        name = names[place - 1] if place <= len(names) else b""
+        parts += [file_name(name, number) or b"%d" % place, file_name(value, number)]
+    return root + b"/" + b"/".join(parts).rstrip(b"/") + b"/"
 
 
 def open_files(path: bytes, number: int) -> Streams:

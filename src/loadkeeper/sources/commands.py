@@ -10,14 +10,15 @@ import select
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import cycle, islice
 from math import prod
 
 from .base import Source, Task
 
 Row = tuple[bytes, ...]
 """The values of one task."""
-Columns = Callable[[bytes], Row]
-"""What makes a row of one value of an input."""
+Rows = Callable[[Iterable[bytes]], Iterator[Row]]
+"""What makes rows of the values of an input, as they come."""
 
 AHEAD = 1024
 """Values read ahead of the workers: enough for a tenth of a second at 10,000 tasks a second."""
@@ -26,24 +27,36 @@ AHEAD_BYTES = 4 << 20
 CHUNK = 1 << 16
 
 
-def whole(value: bytes) -> Row:
-    """One column."""
-    return (value,)
+def one_each(values: Iterable[bytes]) -> Iterator[Row]:
+    """A row of each value."""
+    return ((value,) for value in values)
 
 
-def columns_by(separator: bytes) -> Columns:
+def columns_by(separator: bytes) -> Rows:
     """``--colsep``: what a regular expression separates, without blanks round it. Raises re.error."""
     between = re.compile(separator)
-    return lambda value: tuple(part.strip() for part in between.split(value))
+    return lambda values: (tuple(part.strip() for part in between.split(value)) for value in values)
 
 
-def rows(values: Iterable[bytes], columns: Columns = whole) -> list[Row]:
-    return [columns(value) for value in values]
+def at_most(count: int) -> Rows:
+    """``--max-args``: so many values in a row; the last row has what is left."""
+
+    def grouped(values: Iterable[bytes]) -> Iterator[Row]:
+        remaining = iter(values)
+        while row := tuple(islice(remaining, count)):
+            yield row
+
+    return grouped
 
 
 def linked(groups: Sequence[Sequence[Row]]) -> list[Row]:
     """``:::+``: the first row with the first, the second with the second; the shortest says how many."""
     return [tuple(value for row in rows for value in row) for rows in zip(*groups, strict=False)]
+
+
+def repeated(group: Sequence[Row], count: int) -> Sequence[Row]:
+    """``--link``: a group that is shorter than the longest begins again."""
+    return list(islice(cycle(group), count))
 
 
 class Values(Source):
@@ -100,14 +113,14 @@ class Stream(Source):
         wake: Callable[[], None],
         name: str = "stdin",
         separator: bytes = b"\n",
-        columns: Columns = whole,
+        rows: Rows = one_each,
     ) -> None:
         self._descriptor = descriptor
-        self._columns = columns
+        self._rows = rows
         self._name = name
         self._separator = separator
         self._wake = wake
-        self._ready: deque[bytes] = deque()
+        self._ready: deque[Row] = deque()
         self._ready_bytes = 0
         self._returned: deque[Task] = deque()
         self._taken = 0
@@ -128,12 +141,12 @@ class Stream(Source):
             if not self._ready:
                 self._hungry = True
                 return None
-            value = self._ready.popleft()
-            self._ready_bytes -= len(value)
+            row = self._ready.popleft()
+            self._ready_bytes -= sum(map(len, row))
             if len(self._ready) < AHEAD // 2 and self._ready_bytes < AHEAD_BYTES // 2:
                 self._room.notify()
         self._taken += 1
-        return Task(self._taken, self._columns(value))
+        return Task(self._taken, row)
 
     def ready(self) -> bool:
         return bool(self._ready or self._returned)
@@ -157,8 +170,8 @@ class Stream(Source):
 
     def _read(self) -> None:
         try:
-            for value in split(self._descriptor, self._separator):
-                if not self._offer(value):
+            for row in self._rows(split(self._descriptor, self._separator)):
+                if not self._offer(row):
                     return
         except OSError as error:
             self.fault = f"{self._name} cannot be read to its end: {error.strerror}"
@@ -166,26 +179,26 @@ class Stream(Source):
             self._ended = True
         self._wake()
 
-    def _offer(self, value: bytes) -> bool:
-        """Queue a value, waiting for room; False when nobody wants it any more."""
+    def _offer(self, row: Row) -> bool:
+        """Queue a row, waiting for room; False when nobody wants it any more."""
         with self._room:
             while (len(self._ready) >= AHEAD or self._ready_bytes >= AHEAD_BYTES) and not self._closed:
                 self._room.wait()
             if self._closed:
                 return False
-            self._ready.append(value)
-            self._ready_bytes += len(value)
+            self._ready.append(row)
+            self._ready_bytes += sum(map(len, row))
             hungry, self._hungry = self._hungry, False
         if hungry:
             self._wake()
         return True
 
 
-def _read(descriptor: int) -> bytes:
+def _read(descriptor: int, most: int = CHUNK) -> bytes:
     """Some bytes, none at the end. Whoever made the pipe may have set it not to block."""
     while True:
         try:
-            return os.read(descriptor, CHUNK)
+            return os.read(descriptor, most)
         except BlockingIOError:
             select.select([descriptor], [], [])
 
@@ -202,3 +215,13 @@ def split(descriptor: int, separator: bytes) -> Iterator[bytes]:
         head.append(rest)
     if last := b"".join(head):
         yield last
+
+
+def first(descriptor: int, separator: bytes) -> bytes:
+    """The first value, and nothing of what follows it is read: a byte at a time, as shells read their lines."""
+    value = b""
+    while byte := _read(descriptor, 1):
+        value += byte
+        if value.endswith(separator):
+            return value.removesuffix(separator)
+    return value

@@ -3,14 +3,16 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from .base import Task
+from .placeholders import PLAIN, Placeholder, Syntax
 
-_PLACEHOLDER = re.compile(rb"\{(?:(#|%)|(-?[0-9]+)?(\.|//|/\.|/)?)\}")
 _PLAIN = re.compile(rb"[-_.+a-zA-Z0-9/]*")
 _SHELL_CHARACTERS = re.compile(rb"[\s|&;<>()$`\\\"'*?\[\]#~=%!{}]")
 SHELL = b"/bin/sh"
+BASH = b"bash"
+CALL = b'"$0" "$@"'
+"""A line for bash that calls a function by its name; its arguments are not read as shell."""
 COMMANDS = "commands"
 """What a run is called whose values are the commands."""
 
@@ -27,49 +29,6 @@ def quote(value: bytes) -> bytes:
     return quoted.removeprefix(b"''").removesuffix(b"''")
 
 
-class Placeholder(NamedTuple):
-    """``{}`` and its like. ``number``: `#` or `%`; ``place``: from 1, or from the end below 0; None: all values."""
-
-    text: bytes
-    number: bytes = b""
-    place: int | None = None
-    part: bytes = b""  # `.` without the extension, `/` the last name, `//` the directory, `/.` the last name without
-
-    def values(self, task: Task) -> Sequence[bytes]:
-        if self.number:
-            return (b"%d" % (task.number if self.number == b"#" else task.slot),)
-        found: Sequence[bytes] = task.values or (b"",)
-        if self.place is not None:
-            place = self.place - 1 if self.place > 0 else len(found) + self.place
-            found = (found[place],) if 0 <= place < len(found) else ()
-        return found if not self.part else [_CUTS[self.part](value) for value in found]
-
-
-def _without_extension(value: bytes) -> bytes:
-    return _EXTENSION.sub(b"", value)
-
-
-def _last_name(value: bytes) -> bytes:
-    return value.rsplit(b"/", 1)[-1]
-
-
-def _directory(value: bytes) -> bytes:
-    """As Perl's File::Basename has it: of `a/` it is `.`, of `/a` it is `/`."""
-    head, slash, _ = value.rstrip(b"/").rpartition(b"/")
-    return head.rstrip(b"/") or (b"/" if slash or value.startswith(b"/") else b".")
-
-
-def _last_name_without_extension(value: bytes) -> bytes:
-    return _without_extension(_last_name(value))
-
-
-_EXTENSION = re.compile(rb"\.[^/.]*\Z")
-_CUTS = {
-    b".": _without_extension,
-    b"/": _last_name,
-    b"//": _directory,
-    b"/.": _last_name_without_extension,
-}
 Word = tuple[bytes | Placeholder, ...]
 """Text and placeholders in turn: text stands at the even places."""
 
@@ -81,31 +40,36 @@ class Template:
     words: tuple[Word, ...]
     shell: bool
     verbatim: bool = False  # the values are shell lines themselves: they are not quoted
+    syntax: Syntax = PLAIN
+    bash: bool = False  # it calls a function
 
     @classmethod
-    def parse(cls, words: Sequence[bytes], *, valued: bool, shell: bool = False) -> "Template":
+    def parse(
+        cls, words: Sequence[bytes], *, valued: bool, shell: bool | None = None, syntax: Syntax = PLAIN
+    ) -> "Template":
         """``valued``: tasks carry values; where no placeholder is, they are appended, as GNU parallel does. No words at
         all: the values are commands.
 
         One word with a blank or a shell character is a shell line; otherwise it is an argument vector that meets no
-        shell. With ``shell`` the words make one line for the shell, as GNU parallel has it."""
+        shell. ``shell``: the words make one line for the shell, as GNU parallel has it; False: never a line."""
         if not words:
-            return cls(((b"", Placeholder(b"{}"), b""),), shell=True, verbatim=True)
+            bash = syntax.calls_function((), line=True)
+            return cls(((b"", Placeholder(b"{}"), b""),), shell=True, verbatim=True, syntax=syntax, bash=bash)
         if shell:
             words = (b" ".join(words),)
-        line = shell or (len(words) == 1 and _SHELL_CHARACTERS.search(_PLACEHOLDER.sub(b"", words[0])) is not None)
-        parts = tuple(_parts(word) for word in words)
+        parts = tuple(_parts(word, syntax) for word in words)
+        if (line := shell) is None:
+            line = len(words) == 1 and any(_SHELL_CHARACTERS.search(_literal(part)) for part in parts[0])
         if valued and not any(len(word) > 1 for word in parts):
             all_of_them = Placeholder(b"{}")
             last = parts[-1][0]
             assert isinstance(last, bytes)
             parts = (*parts[:-1], (last + b" ", all_of_them, b"")) if line else (*parts, (b"", all_of_them, b""))
-        return cls(parts, line)
+        return cls(parts, line, syntax=syntax, bash=syntax.calls_function(words, line=line))
 
-    @classmethod
-    def text_of(cls, text: bytes) -> "Template":
-        """A text in which placeholders are filled unquoted: `text` gives it."""
-        return cls((_parts(text),), shell=True, verbatim=True)
+    def text_of(self, text: bytes) -> "Template":
+        """A text of the same run in which placeholders are filled unquoted: `text` gives it."""
+        return Template((_parts(text, self.syntax),), shell=True, verbatim=True, syntax=self.syntax)
 
     @property
     def filled(self) -> bool:
@@ -114,9 +78,9 @@ class Template:
 
     @property
     def program(self) -> bytes | None:
-        """What is executed first, when it does not depend on the task; ``None`` for shell lines."""
+        """The file that is executed, when it does not depend on the task; ``None`` for shell lines and functions."""
         first = self.words[0]
-        return first[0] if isinstance(first[0], bytes) and len(first) == 1 and not self.shell else None
+        return first[0] if isinstance(first[0], bytes) and len(first) == 1 and not (self.shell or self.bash) else None
 
     @property
     def shown(self) -> str:
@@ -148,7 +112,11 @@ class Template:
     def arguments(self, task: Task) -> list[bytes]:
         """The argument vector of one task."""
         if self.shell:
-            return [SHELL, b"-c", self._line(task)]
+            return [BASH if self.bash else SHELL, b"-c", self._line(task)]
+        words = self._words(task)
+        return [BASH, b"-c", CALL, *words] if self.bash else words
+
+    def _words(self, task: Task) -> list[bytes]:
         filled: list[bytes] = []
         for word in self.words:
             filled += _fill(word, task)
@@ -156,7 +124,7 @@ class Template:
 
     def text(self, task: Task) -> bytes:
         """The command as one line a shell would take: for the job log and for people."""
-        return self._line(task) if self.shell else b" ".join(quote(word) for word in self.arguments(task))
+        return self._line(task) if self.shell else b" ".join(quote(word) for word in self._words(task))
 
     def _line(self, task: Task) -> bytes:
         made = bytes if self.verbatim else quote
@@ -169,20 +137,18 @@ def _typed(word: Word) -> bytes:
     return b"".join(part if isinstance(part, bytes) else part.text for part in word)
 
 
-def _parts(word: bytes) -> Word:
+def _literal(part: bytes | Placeholder) -> bytes:
+    return part if isinstance(part, bytes) else b""
+
+
+def _parts(word: bytes, syntax: Syntax) -> Word:
     """``a{}b`` → (a, {}, b): odd places are placeholders."""
     parts: list[bytes | Placeholder] = []
-    end = 0
-    for match in _PLACEHOLDER.finditer(word):
-        number, place, part = match.groups()
-        if place is not None and int(place) == 0:
-            continue  # no placeholder of GNU parallel's either
-        parts += [
-            word[end : match.start()],
-            Placeholder(match[0], number or b"", int(place) if place else None, part or b""),
-        ]
-        end = match.end()
-    return (*parts, word[end:])
+    done = 0
+    for begin, end, placeholder in syntax.find(word):
+        parts += [word[done:begin], placeholder]
+        done = end
+    return (*parts, word[done:])
 
 
 def _fill(word: Word, task: Task) -> list[bytes]:

@@ -1,0 +1,67 @@
+"""From the options of ``loadkeeper run`` to the settings of a run."""
+
+import os
+from typing import Any
+
+from ..errors import UsageError
+from ..model import Limits, PauseMode
+from ..settings import RunSettings
+from .options import Off
+
+
+def settings_of(options: dict[str, Any]) -> RunSettings:
+    """By the names of click's parameters. Raises UsageError."""
+    given = {name: value for name, value in options.items() if value is not None}
+
+    def amount(name: str, default: Any = None) -> Any:
+        value = given.get(name, default)
+        return None if value is Off else value
+
+    if given["pause"] == PauseMode.ASK:
+        raise UsageError(
+            "--pause ask needs workers with a checkpoint, and a command has none that it could be asked at; "
+            "--pause stop stops it wherever it is"
+        )
+    limits = Limits(
+        cpu=amount("cpu", Limits().cpu),
+        cpu_promised="cpu" in given and given["cpu"] is not Off,
+        memory=amount("memory", Limits().memory),
+        memory_gap=given.get("memory_gap", 0),
+        swap=amount("swap"),
+        gauges=given.get("pressure", {}),
+        workers_memory=amount("workers_memory"),
+        workers_cpu=amount("workers_cpu"),
+        memory_per_worker=given.get("memory_per_worker"),
+        memory_need=given.get("memory_need"),
+        max_pause=given["max_pause"],
+        give_up=amount("give_up"),
+    )
+    return RunSettings(
+        limits=limits,
+        jobs=amount("jobs"),
+        tries=given["retries"],
+        timeout=given.get("timeout"),
+        joblog=given.get("joblog"),
+        pause=PauseMode(given["pause"]),
+        grace=given["grace"],
+        priority=given["priority"],
+        name=_readable(given["name"]),
+        kind=_readable(given["kind"]),
+        lm_command=given.get("lm_command"),
+        quiet=given["quiet"],
+        json=given["json"],
+        resume=given["resume"],
+        resume_failed=given["resume_failed"],
+        results=given.get("results"),
+        keep_order=given["keep_order"],
+        line_buffer=given["line_buffer"],
+        tag=given.get("tagstring", given["replace"] if given["tag"] else None),
+        delay=given["delay"],
+        halt=given.get("halt"),
+        exit_parallel=given["exit_as"] == "parallel",
+    )
+
+
+def _readable(name: str) -> str:
+    """Bytes that are no text are shown as such."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

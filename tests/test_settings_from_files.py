@@ -99,7 +99,7 @@ def test_every_fault_is_said_at_once_with_its_place(program, here):
             "loadkeeper.toml:9: [run] has no setting lm-command",
             "loadkeeper.toml:10: timeout needs a text or a number",
             "loadkeeper.toml:12: there is no table [rum]; did you mean run?",
-            "LOADKEEPER_MEMROY: is no setting; did you mean LOADKEEPER_MEMORY?",
+            "LOADKEEPER_MEMROY: is no setting, unset it; did you mean LOADKEEPER_MEMORY?",
             "LOADKEEPER_GRACE: 'soon' is not a duration",
         ):
             assert f"loadkeeper: {expected}" in said

@@ -1,6 +1,8 @@
 """The door: finds the verb, loads it alone, and turns our errors into one line and an exit code."""
 
+import errno
 import importlib
+import os
 import sys
 from typing import Any, NoReturn
 
@@ -76,10 +78,19 @@ def loadkeeper() -> None:
     """
 
 
+UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
+def _leave_stdout() -> None:
+    """What the interpreter still holds for it is not tried again at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the program and exit. Our errors are one line on stderr; usage and settings exit with 2."""
     try:
         result: Any = loadkeeper.main(arguments, prog_name="loadkeeper", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Exit as exit:
         sys.exit(exit.exit_code)
     except click.Abort:
@@ -94,5 +105,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         click.echo(f"loadkeeper: {error}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
+        _leave_stdout()
         sys.exit(141)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        _leave_stdout()
+        click.echo(f"loadkeeper: stdout cannot be written: {error.strerror}", err=True)
+        sys.exit(2)
     sys.exit(result if isinstance(result, int) else 0)

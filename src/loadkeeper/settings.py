@@ -10,7 +10,16 @@ from msgspec.structs import replace
 
 from .errors import SettingsError
 from .model import Limits, PauseMode
-from .units import format_cores, format_size, parse_cpus, parse_memory, parse_number, parse_size
+from .units import (
+    format_cores,
+    format_size,
+    parse_cpus,
+    parse_memory,
+    parse_number,
+    parse_size,
+    parse_some_memory,
+    parse_some_size,
+)
 
 
 class When(StrEnum):
@@ -73,10 +82,10 @@ _LIMITS: dict[str, tuple[Callable[[str], Any], bool]] = {  # parser, and whether
     "memory": (parse_memory, True),
     "memory-gap": (parse_size, False),
     "swap": (parse_memory, True),
-    "workers-memory": (parse_memory, True),
+    "workers-memory": (parse_some_memory, True),
     "workers-cpu": (parse_cpus, True),
-    "memory-per-worker": (parse_size, True),
-    "memory-need": (parse_size, True),
+    "memory-per-worker": (parse_some_size, True),
+    "memory-need": (parse_some_size, True),
 }
 CHANGEABLE = (*_LIMITS, "jobs", "priority")
 

@@ -64,7 +64,9 @@ def parse_memory(text: str) -> Amount:
 def parse_cpus(text: str) -> Amount:
     """``90%`` of all CPUs, or a number of cores: ``3.5``. Raises SettingsError."""
     if "%" in text:
-        return Amount(share=parse_share(text))
+        if not (share := parse_share(text)):
+            raise SettingsError(f"{text!r} is no CPU at all; write a share as 90% or a number of cores as 3.5")
+        return Amount(share=share)
     try:
         cores = float(text)
     except ValueError:
@@ -72,6 +74,30 @@ def parse_cpus(text: str) -> Amount:
     if not 0 < cores < float("inf"):
         raise SettingsError(f"{text!r} cores is not possible; write a share as 90% or a number of cores as 3.5")
     return Amount(absolute=cores)
+
+
+def parse_some_duration(text: str) -> float:
+    """A duration above zero. Raises SettingsError."""
+    seconds = parse_duration(text)
+    if not seconds > 0:
+        raise SettingsError(f"{text!r} is no time at all; write it as 30s, 5m or 1h30m")
+    return seconds
+
+
+def parse_some_memory(text: str) -> Amount:
+    """A share or size above zero. Raises SettingsError."""
+    amount = parse_memory(text)
+    if not amount.of(1.0):
+        raise SettingsError(f"{text!r} is no memory at all; write it as 10% or 2G")
+    return amount
+
+
+def parse_some_size(text: str) -> int:
+    """A size above zero. Raises SettingsError."""
+    size = parse_size(text)
+    if not size:
+        raise SettingsError(f"{text!r} is no memory at all; write it as 200M or 2G")
+    return size
 
 
 def format_size(count: float) -> str:

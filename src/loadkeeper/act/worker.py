@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ..linux.cgroup import Leaf
 from ..linux.members import Membership, membership
 from ..linux.process import Process
-from ..model import Why, WorkerState
+from ..model import Reason, Why, WorkerState
 from .end import GRACE, StopTo, end_all, tick_all
 from .look import passes
 from .members import Members
@@ -32,6 +32,10 @@ class Exit(NamedTuple):
     cpu_seconds: float
     ended_for: Why | None  # why we ended it, None: it ended by itself
     unasked_kill: bool  # SIGKILL that we did not send: the kernel's memory killer, or somebody else
+
+    @property
+    def timed_out(self) -> bool:
+        return self.ended_for is not None and self.ended_for.reason is Reason.TIMEOUT
 
 
 class Worker:

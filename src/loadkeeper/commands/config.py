@@ -57,8 +57,8 @@ def _default(option: click.Option) -> str | bool | None:
     told = re.search(r"\[([^\]]+)\]$", option.help or "")
     if told:
         return told[1]
-    if isinstance(option.default, bool):
-        return option.default
+    if option.is_flag:
+        return bool(option.default)
     return str(option.default) if isinstance(option.default, int | float | str) and option.default != "" else None
 
 

@@ -29,7 +29,8 @@ NO_SOURCE = """run needs tasks; name them in one of three ways:
   ... | loadkeeper run COMMAND {}            values from stdin (or -a FILE), a line each
   loadkeeper run --tasks N -- COMMAND        N workers that find their own work"""
 MARKS = (":::", ":::+", "::::", "::::+")
-ESCAPES = {"\\n": b"\n", "\\t": b"\t", "\\0": b"\0", "\\r": b"\r", "\\\\": b"\\"}
+_ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|x([0-9a-fA-F]{1,2})|([ntrfvab\\]))")
+_LETTERS = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v", "a": "\a", "b": "\b", "\\": "\\"}
 
 Wake = Callable[[], None]
 MakeSource = Callable[[Wake], Source]
@@ -66,7 +67,7 @@ def cut(options: Mapping[str, Any]) -> Cut:
         raise UsageError("-0 and --delimiter both say what ends a value; give one of them")
     separator = b"\0" if null else b"\n"
     if delimiter is not None:
-        separator = ESCAPES.get(delimiter, os.fsencode(delimiter))
+        separator = os.fsencode(escaped(delimiter))
         if not separator:
             raise UsageError("--delimiter is empty; give the character that ends a value, or -0 for NUL")
     if header not in {None, ":"}:
@@ -82,6 +83,16 @@ def cut(options: Mapping[str, Any]) -> Cut:
     return Cut(separator, rows, max_args, header is not None, options["link"], options["no_run_if_empty"])
 
 
+def escaped(text: str) -> str:
+    """What C's escapes in a text stand for: `\\n`, `\\0`, `\\054`, `\\x2c`."""
+
+    def one(found: re.Match[str]) -> str:
+        octal, hexadecimal, letter = found.groups()
+        return _LETTERS[letter] if letter else chr(int(octal, 8) if octal else int(hexadecimal, 16))
+
+    return _ESCAPE.sub(one, text)
+
+
 def parse(words: Sequence[str]) -> tuple[Sequence[str], list[Input]]:
     """The command before the first `:::`, `::::`, `:::+` or `::::+`, and the inputs that follow. Raises UsageError."""
     places = [place for place, word in enumerate(words) if word in MARKS]
@@ -91,9 +102,10 @@ def parse(words: Sequence[str]) -> tuple[Sequence[str], list[Input]]:
         if mark.startswith("::::"):
             if not given:
                 raise UsageError(f"{mark} needs the name of a file with values, one a line; - is stdin")
-            inputs += [Input(path=path, linked=mark.endswith("+")) for path in given]
+            inputs += [Input(path=path, linked=bool(inputs) and mark.endswith("+")) for path in given]
         else:
-            inputs.append(Input([os.fsencode(word) for word in given], linked=mark.endswith("+")))
+            linked = bool(inputs) and mark.endswith("+")
+            inputs.append(Input([os.fsencode(word) for word in given], linked=linked))
     return words[: places[0]] if places else words, inputs
 
 
@@ -104,8 +116,8 @@ class Tasks(NamedTuple):
     names: Row = ()  # `--header`: of each value of a task
 
 
-def tasks(inputs: Sequence[Input], count: int | None, how: Cut) -> Tasks:
-    """A single file or stdin is streamed; what is multiplied or linked is read first.
+def tasks(inputs: Sequence[Input], count: int | None, how: Cut, *, counted: bool = False) -> Tasks:
+    """A single file or stdin is streamed; what is multiplied, linked, or must be ``counted`` is read first.
 
     Raises UsageError when there is none, when two contradict each other, and for a file that cannot be read."""
     if count is not None:
@@ -119,7 +131,7 @@ def tasks(inputs: Sequence[Input], count: int | None, how: Cut) -> Tasks:
         inputs = [Input(path="-")]
     if how.max_args is not None and len(inputs) > 1:
         raise UsageError(f"--max-args takes values from one input, and here are {len(inputs)}")
-    if len(inputs) == 1 and (path := inputs[0].path) is not None:
+    if len(inputs) == 1 and (path := inputs[0].path) is not None and not counted:
         return _streamed(path, how)
     found = [list(how.filtered(one.values if one.path is None else _read(one.path, how.separator))) for one in inputs]
     names = tuple(name for rows in found for name in rows.pop(0)) if how.header and all(found) else ()

@@ -10,7 +10,17 @@ from ..errors import SettingsError
 from ..model import Amount, Lines
 from ..sense.capacity import capacity
 from ..settings import Halt, When
-from ..units import parse_cpus, parse_duration, parse_memory, parse_number, parse_share, parse_size
+from ..units import (
+    parse_cpus,
+    parse_duration,
+    parse_memory,
+    parse_number,
+    parse_share,
+    parse_size,
+    parse_some_duration,
+    parse_some_memory,
+    parse_some_size,
+)
 
 T = TypeVar("T")
 
@@ -93,30 +103,6 @@ def parse_halt(text: str) -> Halt | None:
         raise SettingsError(f"{text!r} is not a way to halt; write it as now,fail=1, soon,fail=30% or never")
     when, what, count, share = found.groups()
     return Halt(When(when), what, int(count) if count else None, parse_share(share) if share else None, text)
-
-
-def parse_some_duration(text: str) -> float:
-    """A duration above zero. Raises SettingsError."""
-    seconds = parse_duration(text)
-    if not seconds > 0:
-        raise SettingsError(f"{text!r} is no time at all; write it as 30s, 5m or 1h30m")
-    return seconds
-
-
-def parse_some_memory(text: str) -> Amount:
-    """A share or size above zero. Raises SettingsError."""
-    amount = parse_memory(text)
-    if not amount.of(1.0):
-        raise SettingsError(f"{text!r} is no memory at all; write it as 10% or 2G")
-    return amount
-
-
-def parse_some_size(text: str) -> int:
-    """A size above zero. Raises SettingsError."""
-    size = parse_size(text)
-    if not size:
-        raise SettingsError(f"{text!r} is no memory at all; write it as 200M or 2G")
-    return size
 
 
 CPUS = Unit[Amount]("share|cores", parse_cpus, "off")

@@ -106,11 +106,11 @@ def _from_environment(
     variables = {str(option.envvar): option for option in by_name.values() if option.envvar}
     found: dict[str, Found] = {}
     for name, text in environment.items():
-        if not name.startswith(PREFIX) or name.startswith(OTHERS):
+        if not name.startswith(PREFIX) or name in OTHERS:
             continue
         option = variables.get(name)
         if option is None:
-            faults.add(name, f"is no setting{_nearest(name, [*variables, *OTHERS])}; unset it")
+            faults.add(name, f"is no setting, unset it{_nearest(name, [*variables, *OTHERS])}")
         elif text and (problem := _problem(option, text)):
             faults.add(name, problem)
         elif text:
@@ -173,6 +173,8 @@ def _read(path: str, faults: Faults) -> tuple[str, dict[str, Any]]:
         faults.add(path, "is not UTF-8 text")
     except tomllib.TOMLDecodeError as error:
         faults.add(path, f"is not TOML: {error}")
+    except RecursionError:
+        faults.add(path, "is not TOML that anybody needs: it is nested too deeply")
     return "", {}
 
 

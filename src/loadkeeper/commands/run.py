@@ -160,12 +160,20 @@ def run(words: tuple[str, ...], arg_file: tuple[str, ...], **options: Any) -> in
     node = capacity()
     check_limits(settings.limits, node.memory, node.cpus, node.bound_by)
     _check_stdout()
-    values = inputs.tasks(given, options["tasks"], inputs.cut(options))
+    values = inputs.tasks(given, options["tasks"], inputs.cut(options), counted=_needs_total(settings))
     template = _template(command, values, options)
     _check_program(template)
     if settings.results is not None and not template.text_of(os.fsencode(settings.results)).filled:
         results.check(settings.results)
-    return _show(template, values.source) if options["dry_run"] else _manage(template, values.source, settings)
+    before = _before(settings)
+    if options["dry_run"]:
+        return _show(template, values.source, settings, before)
+    return _manage(template, values.source, settings, before)
+
+
+def _needs_total(settings: RunSettings) -> bool:
+    """Whether nothing can begin before all tasks are known: `--halt` with a share of them, as GNU parallel has it."""
+    return settings.halt is not None and settings.halt.share is not None
 
 
 def _template(command: Sequence[str], values: inputs.Tasks, options: dict[str, Any]) -> Template:
@@ -192,31 +200,36 @@ def _before(settings: RunSettings) -> joblog.Logged | None:
     return joblog.Logged(settings.joblog, successful=settings.resume_failed)
 
 
-def _show(template: Template, make: inputs.MakeSource) -> int:
-    """``--dry-run``: each command on a line of its own."""
+def _show(
+    template: Template, make: inputs.MakeSource, settings: RunSettings, before: joblog.Logged | None = None
+) -> int:
+    """``--dry-run``: each command that would be executed, on a line of its own."""
     more = threading.Event()
     source = make(more.set)
+    tag = template.tag(settings.tag)
     while not source.exhausted():
         task = source.take()
         if task is None:
             more.wait()
             more.clear()
             continue
+        if before is not None and task.number in before:
+            before.check(task.number, template.texts(task))
+            continue
         task.slot = 1
-        sys.stdout.buffer.write(template.text(task) + b"\n")
+        sys.stdout.buffer.write((tag.text(task) if tag else b"") + template.text(task) + b"\n")
     if source.fault is not None:
         raise UsageError(source.fault)
     sys.stdout.flush()
     return 0
 
 
-def _manage(template: Template, source: inputs.MakeSource, settings: RunSettings) -> int:
+def _manage(template: Template, source: inputs.MakeSource, settings: RunSettings, before: joblog.Logged | None) -> int:
     """All words are right. The load manager, where there is none yet, comes up while the rest of us is loaded: that
     takes 0.06 s of the 0.15 that it needs."""
     state, run = state_dir(os.environ), os.urandom(4).hex()
     if settings.joblog is not None:
         joblog.check(settings.joblog)
-    before = _before(settings)
     launcher = Launcher(os.environ, settings.lm_command)
     launcher.launch()
     prune_now_and_then(f"{state}/runs")

@@ -6,6 +6,7 @@ from typing import Any
 from ..errors import UsageError
 from ..model import Limits, PauseMode
 from ..settings import RunSettings
+from .inputs import escaped
 from .options import Off
 
 
@@ -55,7 +56,7 @@ def settings_of(options: dict[str, Any]) -> RunSettings:
         results=given.get("results"),
         keep_order=given["keep_order"],
         line_buffer=given["line_buffer"],
-        tag=given.get("tagstring", given["replace"] if given["tag"] else None),
+        tag=escaped(given["tagstring"]) if "tagstring" in given else given["replace"] if given["tag"] else None,
         delay=given["delay"],
         halt=given.get("halt"),
         exit_parallel=given["exit_as"] == "parallel",

@@ -25,12 +25,15 @@ from .crew import Crew, Slots
 from .fate import Judge
 from .halting import Halting, Settled
 from .job import Job
-from .records import NOT_EXECUTED, Records
+from .records import NOT_EXECUTED, Ended, Records
 from .reports import Counts, Reports
 from .starting import Starter
 from .telling import Teller, task_name
 from .wake import Signals
 
+STOPS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+TIMED_OUT_CODE = 255
+"""Exit code by which GNU parallel counts an attempt that timed out."""
 BATCH = 16
 """Starts in one turn of the loop: 16 take 8 ms, so a pause never waits long behind them."""
 NO_ROOM = 1
@@ -73,7 +76,7 @@ class ProcessManager:
         events = EventLog(job.stderr) if job.settings.json else None
         self._records = Records(job, events)
         self._teller = Teller(job, events)
-        self._starter = Starter(job)
+        self._starter = Starter(job, events)
         self._starter.printer.before, self._starter.printer.after = self._teller.writer.hide, self._teller.writer.show
         self._member = Member(self._hello(), job.launcher)
         self._losses = 0
@@ -93,9 +96,10 @@ class ProcessManager:
                 self._tick()
                 self._tell()
             self._heed()
-        finally:
-            summary = self._close()
-        return summary
+        except BaseException:
+            self._close(fault=True)
+            raise
+        return self._close()
 
     # ----------------------------------------------------------------------------------------------- open and close
 
@@ -123,28 +127,45 @@ class ProcessManager:
             began=time.time(),
         )
 
-    def _close(self) -> Summary:
-        """Nobody is left behind, after a fault of our own neither; what was written is printed and on disk."""
+    def _close(self, *, fault: bool = False) -> Summary:
+        """Nobody is left behind, after a ``fault`` neither; what was written is printed and on disk."""
         self._actor.end(dict.fromkeys(self._crew.workers.values(), Why(Reason.HALT)), time.monotonic(), kill=True)
         self._reaper.end_leftovers()
         self._member.leave()
         left = self._left()
         self.job.source.close()
-        if not self._starter.close(self._signalled):
-            self._teller.say("output of tasks was not printed: nobody reads our stdout, and a signal came")
+        self._print_rest()
+        if unwritten := self._records.close():
+            self._teller.say(unwritten)
+            self._halting.unrecorded()
+        self._halting.closed(self.job.settings.halt, *self._counts.failed_of_all(left or 0))
         summary = self._teller.summary(self._counts, self._halting, left)
-        if fault := self._records.close():
-            self._teller.say(fault)
-        self._teller.close(summary)
+        self._teller.close(summary, quiet=fault)
         if self._signals is not None:
             self._signals.close()
         self._crew.close()
         os.close(self._held)
         return summary
 
-    def _signalled(self) -> bool:
-        stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        return self._signals is not None and any(number in stops for number in self._signals.take())
+    def _print_rest(self) -> None:
+        """What waits for its turn or its reader, until a signal comes; only what is printed is told as done."""
+        stops: list[signal.Signals] = []
+
+        def stopped() -> bool:
+            stops.extend(self._signals.take() if self._signals is not None else ())
+            return not STOPS.isdisjoint(stops)
+
+        printed = self._starter.close(stopped)
+        self._settle_printed()
+        if not printed and self._starter.printer.broken is None:
+            self._halting.unprinted(next((number for number in stops if number in STOPS), signal.SIGTERM))
+        self._heed()
+
+    def _settle_printed(self) -> None:
+        """The output of these tasks is where it belongs: now their lines go to the job log, their faults to people."""
+        for ended, received in self._starter.receipts():
+            self._records.log(ended.line, received)
+            self._teller.settled(ended)
 
     def _left(self) -> int | None:
         """Tasks that are not done; None: nobody knows how many."""
@@ -194,17 +215,17 @@ class ProcessManager:
         by_kernel, roomless = self._judge.by_kernel(left), self._starter.was_roomless(worker, now)
         bury = self._actor.finished(worker)
         outcome, again = self._judge.judge(task, left, bury=bury, by_kernel=by_kernel, roomless=roomless)
-        received = self._starter.finished(worker, task, now, shown=not again, roomless=roomless)
         if roomless and outcome is Outcome.FAILED and left.signal == 0:
             left = left._replace(code=left.code or NO_ROOM)
         self._counts.note(worker, outcome, again, by_kernel, now)
-        self._records.finished(worker, outcome, again, left, received, now)
+        line = self._records.finished(worker, outcome, again, left, now)
+        ended = None if again else Ended(task, outcome, left, roomless, line)
+        self._starter.finished(worker, task, now, shown=not again, roomless=roomless, receipt=ended)
         self._reports.exited(worker, left, outcome, by_kernel, now)
         self._crew.drop(worker)
         self._slots.give(task.slot)
         self._settle(task, outcome, again)
         if not again:
-            self._teller.settled(task, outcome, left, roomless=roomless)
             self._may_halt(task, outcome, left)
         self._report_soon(now, routine=outcome is Outcome.DONE)
 
@@ -222,7 +243,9 @@ class ProcessManager:
         rule, counts = self.job.settings.halt, self._counts
         if rule is None:
             return
-        code = NOT_EXECUTED if left is None else left.code or (128 + left.signal if left.signal else 0)
+        code = NOT_EXECUTED
+        if left is not None:
+            code = TIMED_OUT_CODE if left.timed_out else left.code or (128 + left.signal if left.signal else 0)
         finished, more = counts.done + counts.failed + counts.buried, self._left()
         settled = Settled(
             command=self.job.template.text(task),
@@ -241,7 +264,7 @@ class ProcessManager:
         for number in self._signals.take() if self._signals is not None else ():
             if number == signal.SIGTSTP:
                 self._suspend()
-            elif number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            elif number in STOPS:
                 self._halting.signalled(number)
         if self._starter.printer.broken is not None:
             self._halting.output_lost(self._starter.printer.broken)
@@ -322,7 +345,7 @@ class ProcessManager:
             return
         for _ in range(min(BATCH, self._room())):
             task = self._again.popleft() if self._again else self._take()
-            if task is None or not self._launch(task):
+            if task is None or not self._launch(task) or self._halting.over:
                 return
 
     def _take(self) -> Task | None:
@@ -335,7 +358,7 @@ class ProcessManager:
             task = source.take()
             if task is None or task.number not in before:
                 return task
-            before.check(task.number, self.job.template.text(task))
+            before.check(task.number, self.job.template.texts(task))
             self._counts.before += 1
             self._starter.printer.skip(task.number)
             source.done(task)
@@ -385,6 +408,7 @@ class ProcessManager:
     def _tick(self) -> None:
         """What is due by time alone: time-outs, the next step of an end, a pause to hold up, adopted children."""
         now = time.monotonic()
+        self._settle_printed()
         self._starter.room.look(now)
         self._acted(self._actor.tick(now))
         if now < self._ticked + TICK:

@@ -1,5 +1,6 @@
 """Why a run stops before its tasks are done, how hard, and with which exit code."""
 
+import errno
 import signal
 from math import ceil
 from typing import NamedTuple
@@ -8,6 +9,8 @@ from ..model import Reason, Want, Why
 from ..record.report import MOST_FAILED
 from ..settings import Halt, When
 
+LOST = 2
+"""Exit code when what was done could not be told: stdout, the job log, or the input, broke."""
 GENTLE = "what runs is asked to end, tasks are given back; once more ends at once"
 
 
@@ -37,20 +40,17 @@ class Halting:
         self.critical = False
         self.exit_code: int | None = None
         self.message = ""
+        self.brief = ""  # the same for the last line, when it has been said
         self.parallel_code: int | None = None  # what `--halt` makes GNU parallel exit with
         self._halted = False  # by `--halt`
         self._why: Why | None = None  # end everybody
         self._news = False
+        self._lost = False  # stdout
 
     @property
     def over(self) -> bool:
         """Nothing more is started."""
         return self._why is not None or self.drain or self._halted
-
-    @property
-    def brief(self) -> str:
-        """The message for the last line, where nothing can be done about it any more."""
-        return self.message.removesuffix(f": {GENTLE}")
 
     def take(self) -> tuple[bool, Why | None]:
         """(whether something was said since this was last asked, why everybody ends: None, they do not)."""
@@ -64,21 +64,23 @@ class Halting:
             self.message = f"{number.name} again: ended at once"
             self._news = True
         else:
-            self._stop(f"ended by {number.name}: {GENTLE}", Reason.HALT, 128 + number)
+            self._stop(f"ended by {number.name}: {GENTLE}", f"ended by {number.name}", Reason.HALT, 128 + number)
 
     def wanted(self, want: Want, *, critical: bool) -> None:
         """What the operator wants of the whole run, and whether the load manager gives up."""
         if critical and not self.critical:
             self.critical = True
-            self._stop("gave up: memory is below the end line, and nothing of ours is left to end", Reason.HALT, 3)
+            said = "gave up: memory is below the end line, and nothing of ours is left to end"
+            self._stop(said, "gave up", Reason.HALT, 3)
         elif want is Want.STOP and self._why is None:
-            self._stop(f"stopped by the operator: {GENTLE}", Reason.OPERATOR, 128 + signal.SIGTERM)
+            said = f"stopped by the operator: {GENTLE}"
+            self._stop(said, "stopped by the operator", Reason.OPERATOR, 128 + signal.SIGTERM)
         elif want is Want.DRAIN and not self.over:
             self.drain = self._news = True
             self.exit_code = 128 + signal.SIGTERM
-            self.message = "drained by the operator: nothing more is started"
+            self.message, self.brief = "drained by the operator: nothing more is started", "drained by the operator"
         elif want is Want.RUN and self.drain and self._why is None:
-            self.drain, self.exit_code, self.message = False, None, ""
+            self.drain, self.exit_code, self.message, self.brief = False, None, "", ""
 
     def settled(self, rule: Halt, task: Settled) -> None:
         """A task has met its fate: whether `--halt` stops the run by it."""
@@ -95,22 +97,44 @@ class Halting:
         if rule.when is When.NOW:
             self._why = Why(Reason.HALT)
         self.message, self._news = f"--halt {rule.text}: {command} {what}; nothing more is started, {rest}", True
+        self.brief = f"halted by --halt {rule.text}"
         if rule.what == "success":
             self.exit_code = 0
 
-    def output_lost(self, problem: str) -> None:
-        """Nobody reads our stdout any more (`| head`): what is done could not be told."""
-        if self._why is None:
-            self._stop(f"stdout cannot be written ({problem}), so the run was ended", Reason.HALT, 2)
+    def closed(self, rule: Halt | None, failed: int, total: int) -> None:
+        """The run is over: with a share of tasks GNU parallel exits with the per cent that failed, reached or not."""
+        if rule is not None and rule.share is not None and self.parallel_code is None and total:
+            self.parallel_code = ceil(100 * failed / total)
+
+    def output_lost(self, error: OSError) -> None:
+        """Stdout cannot be written any more: what is done could not be told. A reader that has seen enough (`| head`)
+        is no fault: we end as other filters do by SIGPIPE, without a word."""
+        if self._lost:
+            return
+        self._lost = True
+        if error.errno == errno.EPIPE:
+            self._stop("", "", Reason.HALT, 128 + signal.SIGPIPE)
+        else:
+            problem = f"stdout cannot be written: {error.strerror}"
+            self._stop(f"{problem}; the run is ended", problem, Reason.HALT, LOST)
+
+    def unprinted(self, number: signal.Signals) -> None:
+        """The tasks are done, and a signal came before the reader of stdout had taken all that they wrote."""
+        said = f"{number.name}: what tasks wrote is not all printed, for nobody reads our stdout"
+        self._stop(said, "not all output was printed", Reason.HALT, 128 + number)
+
+    def unrecorded(self) -> None:
+        """What is done could not be written down."""
+        self.exit_code = self.exit_code or LOST
 
     def tasks_lost(self, problem: str) -> None:
         """The source broke: what it gave is done, and the end says that there should have been more."""
         if self.exit_code is None:
-            self.message, self.exit_code, self._news = problem, 2, True
+            self.message, self.brief, self.exit_code, self._news = problem, "not all tasks could be read", LOST, True
 
-    def _stop(self, message: str, reason: Reason, exit_code: int) -> None:
+    def _stop(self, message: str, brief: str, reason: Reason, exit_code: int) -> None:
         self._why = self._why or Why(reason)
-        self.message, self.exit_code, self._news = message, exit_code, True
+        self.message, self.brief, self.exit_code, self._news = message, brief, exit_code, True
 
 
 def _share(rule: Halt, total: int | None) -> float | None:

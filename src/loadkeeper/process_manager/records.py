@@ -2,9 +2,12 @@
 
 import os
 import time
+from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from ..act.worker import Exit, Worker
-from ..model import Outcome, Reason, Why
+from ..model import Outcome, Why
 from ..record.events import EventLog
 from ..record.joblog import TIMED_OUT, Joblog, Line
 from ..record.journal import NAME, Event, Fate, Header, Journal, Verb
@@ -15,6 +18,16 @@ from .job import Job
 
 NOT_EXECUTED = 127
 """Exit code of a command that could not be executed, as a shell says it."""
+
+
+class Ended(NamedTuple):
+    """A task that has met its fate, until its output is out."""
+
+    task: Task
+    outcome: Outcome
+    left: Exit
+    roomless: bool  # a disk was full while it ran
+    line: Line | None  # for the job log
 
 
 class Records:
@@ -51,8 +64,8 @@ class Records:
             "start", task=task.number, value=task.value, attempt=task.attempts, worker=worker.id, pid=worker.process.pid
         )
 
-    def finished(self, worker: Worker, outcome: Outcome, again: bool, left: Exit, received: int, now: float) -> None:  # noqa: PLR0913, PLR0917 - a row
-        """How an attempt ended. ``received``: bytes it wrote to stdout."""
+    def finished(self, worker: Worker, outcome: Outcome, again: bool, left: Exit, now: float) -> Line | None:
+        """How an attempt ended. The task's line for the job log comes back, for `log` once its output is out."""
         task = worker.task
         assert isinstance(task, Task)
         began = time.time() - (now - worker.started)
@@ -74,17 +87,22 @@ class Records:
         )
         self._journal.outcome(fate)
         self._told(fate)
-        if not again:
-            timed_out = left.ended_for is not None and left.ended_for.reason is Reason.TIMEOUT
-            code, signal = TIMED_OUT if timed_out else (left.code, left.signal)
-            self._log(task, began, now - worker.started, received, code, signal)
+        if again or self._joblog is None:
+            return None
+        code, signal = TIMED_OUT if left.timed_out else (left.code, left.signal)
+        return self._line(task, began, now - worker.started, code, signal)
+
+    def log(self, line: Line | None, received: int = 0) -> None:
+        """The task is done with, and its output is out. ``received``: bytes it wrote to stdout."""
+        if line is not None and self._joblog is not None:
+            self._joblog.add(replace(line, received=received))
 
     def refused(self, task: Task, outcome: Outcome) -> None:
         """Its command could not be executed."""
         fate = Fate(task.number, task.value, task.attempts, 0, outcome, False, code=NOT_EXECUTED, signal=0)
         self._journal.outcome(fate)
         self._told(fate)
-        self._log(task, time.time(), 0.0, 0, NOT_EXECUTED, 0)
+        self.log(self._line(task, time.time(), 0.0, NOT_EXECUTED, 0))
 
     def _told(self, fate: Fate) -> None:
         if self._events is None:
@@ -106,10 +124,8 @@ class Records:
             why=statement(fate.why) if fate.why else None,
         )
 
-    def _log(self, task: Task, began: float, seconds: float, received: int, code: int, signal: int) -> None:  # noqa: PLR0913, PLR0917 - a row
-        if self._joblog is not None:
-            command = self._job.template.text(task)
-            self._joblog.add(Line(task.number, began, seconds, received, code, signal, command))
+    def _line(self, task: Task, began: float, seconds: float, code: int, signal: int) -> Line:
+        return Line(task.number, began, seconds, 0, code, signal, self._job.template.text(task))
 
     def acted(self, act: Act) -> None:
         """Something was done to a worker."""

@@ -42,6 +42,11 @@ class Counts:
         self.buried += outcome is Outcome.BURIED
         self.returned_done += outcome is Outcome.DONE and task.returns > 0
 
+    def failed_of_all(self, left: int) -> tuple[int, int]:
+        """Tasks that failed for good, and all there are, ``left`` not done."""
+        failed = self.failed + self.buried
+        return failed, failed + self.done + left
+
     def tasks(self, waiting: int | None, live: int) -> TaskCounts:
         return TaskCounts(waiting, live, self.done, self.failed, self.given_back, self.buried)
 

@@ -3,7 +3,8 @@
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from ..act.worker import Worker
 from ..errors import UsageError
@@ -11,6 +12,7 @@ from ..linux.cgroup import Leaf, delegated_base
 from ..linux.process import Process
 from ..linux.spawn import MachineFull, SpawnError, make_room, spawn
 from ..model import PauseMode
+from ..record.events import EventLog
 from ..record.output import OutputFiles, Printer, Streams
 from ..record.results import directory, open_files
 from ..record.room import Room
@@ -31,8 +33,23 @@ SPARE = 128
 """Descriptors for everything else."""
 
 
-FOR_EVER = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ})
-"""Faults of a path that no waiting mends."""
+FOR_EVER = frozenset(
+    {
+        errno.EACCES,
+        errno.EEXIST,
+        errno.EILSEQ,
+        errno.EINVAL,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENODEV,
+        errno.ENOTDIR,
+        errno.ENXIO,
+        errno.EPERM,
+        errno.EROFS,
+    }
+)
+"""Faults of a path for results that no waiting mends."""
 
 
 class Starter:
@@ -40,16 +57,23 @@ class Starter:
 
     Raises UsageError where ``--pause freeze`` is not possible."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, events: EventLog | None = None) -> None:
+        """``events`` take what tasks write to stderr, where these go there."""
         self._job = job
         self.files = OutputFiles(job.state_dir)
         settings = job.settings
         self.printer = Printer(
-            self.files, job.stdout, job.stderr, ordered=settings.keep_order, live=settings.line_buffer
+            self.files,
+            job.stdout,
+            job.stderr if events is None else events.stderr,
+            ordered=settings.keep_order,
+            live=settings.line_buffer,
+            printed=job.wake.set,
         )
-        text_of = job.template.text_of
-        self._tag = text_of(os.fsencode(settings.tag) + b"\t") if settings.tag is not None else None
-        self._results = text_of(os.fsencode(settings.results)) if settings.results is not None else None
+        self._kept: list[tuple[Any, int]] = []  # receipts of what is in files of its own
+        self._tag = job.template.tag(settings.tag)
+        results = settings.results
+        self._results = job.template.text_of(os.fsencode(results)) if results is not None else None
         self._null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         kept = {os.fsencode(k): os.fsencode(v) for k, v in job.environment.items()}
         self._environment = {k: v for k, v in kept.items() if not (k + b"_").startswith(MARK + b"_")}
@@ -121,8 +145,10 @@ class Starter:
             if not self._enough and len(self._streams) > 0:
                 raise OSError(errno.EMFILE, "the hard limit of open files (ulimit -Hn) allows no more workers")
             return self.files.take() if self._results is None else open_files(self._path(task), task.number)
+        except ValueError as error:
+            raise SpawnError(f"no file for the results of task {task.number}: {error}", errno.EINVAL) from None
         except OSError as error:
-            if error.errno in FOR_EVER:
+            if self._results is not None and error.errno in FOR_EVER:
                 raise SpawnError(f"no file for the results of task {task.number}: {error}", error.errno or 0) from None
             raise MachineFull(f"no file for a worker's output: {error.strerror}", error.errno or 0) from None
 
@@ -152,18 +178,28 @@ class Starter:
         self.room.look(now, soon=True)
         return self.room.was_full_since(worker.started)
 
-    def finished(self, worker: Worker, task: Task, now: float, *, shown: bool, roomless: bool = False) -> int:
-        """The worker is gone: print what it wrote, or drop it (its task is done again). Bytes of its stdout."""
+    def finished(  # noqa: PLR0913 - the end of an attempt
+        self, worker: Worker, task: Task, now: float, *, shown: bool, roomless: bool = False, receipt: Any = None
+    ) -> None:
+        """The worker is gone: print what it wrote, or drop it (its task is done again). ``receipt`` comes back by
+        `receipts` when its output is where it belongs."""
         self._usual += WEIGHT * (min(worker.active(now), 10 * USUAL) - self._usual)
         streams = self._streams.pop(worker.n)
         if self._results is None:
-            written = self.printer.put(task.number, streams, self._tag_of(task), shown=shown)
+            written = self.printer.put(task.number, streams, self._tag_of(task), shown=shown, receipt=receipt)
         else:
             written = os.fstat(streams.stdout).st_size
             self.files.drop(streams)
+            if receipt is not None:
+                self._kept.append((receipt, written))
         if roomless and not shown:
             self.room.again(worker.started, written)
-        return written
+
+    def receipts(self) -> Iterator[tuple[Any, int]]:
+        """Of tasks whose output is printed, or kept, and the bytes of their stdout; every one comes once."""
+        while self._kept:
+            yield self._kept.pop(0)
+        yield from self.printer.receipts()
 
     def close(self, stop: Callable[[], bool]) -> bool:
         """Print what is left, until ``stop`` says so; False when something was not printed."""

@@ -15,6 +15,7 @@ from ..show.writer import ProgressWriter
 from ..sources.base import Task
 from .halting import Halting
 from .job import Job
+from .records import Ended
 from .reports import Counts
 
 EVENT = 1.0
@@ -74,8 +75,9 @@ class Teller:
         else:
             self.writer.say(f"loadkeeper: {text}")
 
-    def settled(self, task: Task, outcome: Outcome, left: Exit, *, roomless: bool = False) -> None:
-        """Which task failed, and how; the job log and the journal have all of them. ``roomless``: a disk was full."""
+    def settled(self, ended: Ended) -> None:
+        """Which task failed, and how; the job log and the journal have all of them."""
+        task, outcome, left, roomless, _ = ended
         if outcome is Outcome.DONE or self._events is not None:
             return
         self._told += 1
@@ -150,9 +152,10 @@ class Teller:
             halted=halting.parallel_code,
         )
 
-    def close(self, summary: Summary) -> None:
-        shown = self._job.settings.quiet or self._events is not None
-        self.writer.close("" if shown else last_line(summary))
+    def close(self, summary: Summary, *, quiet: bool = False) -> None:
+        """``quiet``: without a last line, for an error is told instead."""
+        quiet = quiet or self._job.settings.quiet or self._events is not None
+        self.writer.close("" if quiet else last_line(summary))
         if self._events is not None:
             figures = {name: getattr(summary, name) for name in SUMMARY}
             self._events.put("summary", exit_code=summary.exit_code, **figures)

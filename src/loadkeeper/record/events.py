@@ -17,6 +17,9 @@ from .writer import Refused, Writer
 GONE = frozenset({errno.EPIPE, errno.EBADF, errno.EIO, errno.ECONNRESET})
 """Nobody reads any more: a run goes on without."""
 
+SLOW = 0.05
+"""Seconds between two looks at whether a reader has caught up."""
+
 
 class EventLog:
     """Writes events to ``descriptor`` from a thread of its own. What waits for a slow reader holds new starts (`full`)
@@ -38,6 +41,12 @@ class EventLog:
         told = {"event": event, "at": round(time.time(), 3)}
         told |= {name: readable(value) for name, value in fields.items() if value is not None}
         self._writer.put(msgspec.json.encode(told) + b"\n")
+
+    def stderr(self, task: int, text: bytes) -> None:
+        """What a task wrote there. For the printer's thread: it waits while too much waits for the reader."""
+        while self._writer.full:
+            time.sleep(SLOW)
+        self.put("stderr", task=task, text=text)
 
     def close(self, seconds: float = 10.0) -> bool:
         return self._writer.close(seconds)

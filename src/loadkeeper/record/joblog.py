@@ -113,13 +113,13 @@ class Logged:
         byte, bit = divmod(seq, 8)
         return byte < len(self._bits) and bool(self._bits[byte] >> bit & 1)
 
-    def check(self, seq: int, command: bytes) -> None:
-        """Raises UsageError when the task of this number was another one then."""
-        then, now = self._commands.get(seq), command.replace(b"\n", b"\0")
-        if then is not None and then != now:
+    def check(self, seq: int, commands: Sequence[bytes]) -> None:
+        """Raises UsageError when the task of this number was none of these then; no effect without any."""
+        then, now = self._commands.get(seq), [command.replace(b"\n", b"\0") for command in commands]
+        if now and then is not None and then not in now:
             raise UsageError(
                 f"--joblog {self.path} is the log of another run: its task {seq} was {_readable(then)}, and is "
-                f"{_readable(now)} now; give the command and the values of that run, or another log"
+                f"{_readable(now[0])} now; give the command and the values of that run, or another log"
             )
 
     def _note(self, line: bytes, place: str, successful: bool) -> None:

@@ -12,8 +12,8 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 CHUNK = 1 << 18
 PATIENCE = 0.1
@@ -88,9 +88,10 @@ class OutputFiles:
 class Output:
     """What one attempt wrote, or is writing."""
 
-    __slots__ = ("begins", "places", "shown", "sizes", "spooled", "streams", "tag")
+    __slots__ = ("begins", "number", "places", "receipt", "shown", "sizes", "spooled", "streams", "tag")
 
-    def __init__(self, streams: Streams, tag: bytes = b"") -> None:
+    def __init__(self, number: int, streams: Streams, tag: bytes = b"") -> None:
+        self.number = number
         self.streams = streams
         self.begins = (0, 0)  # where each stream begins in its file
         self.spooled = False  # the file is shared
@@ -98,6 +99,7 @@ class Output:
         self.places = [0, 0]  # bytes of each stream that are printed
         self.sizes: tuple[int, int] = (0, 0)  # bytes of each, once it is over
         self.shown = True  # False: its task is done again, and what it wrote is not printed
+        self.receipt: Any = None  # of whoever wants to know that it is out
 
 
 class Spool:
@@ -139,15 +141,26 @@ class Printer:
     """Copies finished output to our own stdout and stderr from a thread, whole tasks one after the other.
 
     ``ordered``: in the order of their numbers, which must then all come, by `put` or `skip`. ``live``: complete lines
-    as they are written. ``before`` and ``after`` are called round each batch (the progress block makes room on a
-    terminal). When the reader of stdout is gone, `broken` says why and the rest is dropped."""
+    as they are written. ``stderr``: a descriptor, or who takes the text and the task's number instead. ``before`` and
+    ``after`` are called round each batch (the progress block makes room on a terminal). When the reader of stdout is
+    gone, `broken` says why and the rest is dropped."""
 
-    def __init__(
-        self, files: OutputFiles, stdout: int = 1, stderr: int = 2, *, ordered: bool = False, live: bool = False
+    def __init__(  # noqa: PLR0913 - where to, and how
+        self,
+        files: OutputFiles,
+        stdout: int = 1,
+        stderr: "int | Callable[[int, bytes], None]" = 2,
+        *,
+        ordered: bool = False,
+        live: bool = False,
+        printed: Callable[[], None] | None = None,
     ) -> None:
+        """``printed`` is called in the thread when there are new `receipts`."""
         self._files = files
         self._targets = (stdout, stderr)
         self._ordered, self._live = ordered, live
+        self._printed = printed or _nothing
+        self._receipts: deque[tuple[Any, int]] = deque()
         self._queue: deque[Output] = deque()
         self._living: dict[int, Output] = {}
         self._held: dict[int, Output | None] = {}  # wait for a lower number; None: nothing to print
@@ -157,7 +170,7 @@ class Printer:
         self._waiting = 0  # bytes in the queue
         self._wake = threading.Condition()
         self._closing = False
-        self.broken: str | None = None
+        self.broken: OSError | None = None
         self.before = self.after = _nothing
         self._thread = threading.Thread(target=self._run, name="printer", daemon=True)
         self._started = False
@@ -185,10 +198,10 @@ class Printer:
         """A worker begins to write here. No effect but where lines are printed as they come."""
         if self._live:
             with self._wake:
-                self._living[number] = Output(streams, tag)
+                self._living[number] = Output(number, streams, tag)
                 self._start()
 
-    def put(self, number: int, streams: Streams, tag: bytes = b"", *, shown: bool = True) -> int:
+    def put(self, number: int, streams: Streams, tag: bytes = b"", *, shown: bool = True, receipt: Any = None) -> int:
         """An attempt is over: print this pair and give it back to the files. ``shown``: not, for its task is done
         again, and its number comes again. Bytes of its stdout come back. One that is empty costs two calls to fstat."""
         sizes = (os.fstat(streams.stdout).st_size, os.fstat(streams.stderr).st_size)
@@ -196,10 +209,12 @@ class Printer:
             self._files.give(streams, sizes)
             if shown:
                 self.skip(number)
+            if receipt is not None:
+                self._receipts.append((receipt, sizes[0]))
             return sizes[0]
         with self._wake:
-            output = self._living.pop(number, None) or Output(streams, tag)
-            output.sizes, output.shown = sizes, shown
+            output = self._living.pop(number, None) or Output(number, streams, tag)
+            output.sizes, output.shown, output.receipt = sizes, shown, receipt
             if self._ordered and shown:
                 self._hold(number, output)
                 self._release()
@@ -217,6 +232,11 @@ class Printer:
                 if self._queue:
                     self._start()
 
+    def receipts(self) -> Iterator[tuple[Any, int]]:
+        """Those of outputs that are printed now, each with the bytes of its stdout; every one comes once."""
+        while self._receipts:
+            yield self._receipts.popleft()
+
     def close(self, seconds: float | None = None, stop: Callable[[], bool] | None = None) -> bool:
         """Print what is left, what still waits for a lower number too; False if it did not all go out within
         ``seconds``, or before ``stop`` said so."""
@@ -231,7 +251,7 @@ class Printer:
         until = float("inf") if seconds is None else time.monotonic() + seconds
         while self._started and self._thread.is_alive() and time.monotonic() < until and not (stop and stop()):
             self._thread.join(min(PATIENCE, max(0.0, until - time.monotonic())))
-        return not self._queue
+        return not self._queue and self.broken is None
 
     def _start(self) -> None:
         if not self._started:
@@ -279,6 +299,7 @@ class Printer:
             for output in living:
                 self._copy(output, whole=False)
             self.after()
+            self._acknowledge(batch)
             with self._wake:
                 for output in batch:
                     self._waiting -= sum(output.sizes)
@@ -287,6 +308,15 @@ class Printer:
                         self._spool.give(output)
                     else:
                         self._files.give(output.streams, output.sizes)
+
+    def _acknowledge(self, batch: Sequence[Output]) -> None:
+        """What could not be printed has no receipt."""
+        if self.broken is not None:
+            return
+        receipts = [(output.receipt, output.sizes[0]) for output in batch if output.receipt is not None]
+        if receipts:
+            self._receipts.extend(receipts)
+            self._printed()
 
     def _heard(self) -> list[Output]:
         """Whose lines are printed as they come: everybody's, or in order only the one's whose turn it is."""
@@ -305,14 +335,17 @@ class Printer:
                     chunk = chunk[: chunk.rfind(b"\n") + 1]
                 if not chunk:
                     break
+                text = chunk
                 if output.tag:
                     starts = place == 0 or os.pread(source, 1, begin + place - 1) == b"\n"
-                    self._write(target, tagged(chunk, output.tag, starts))
-                else:
-                    self._write(target, chunk)
+                    text = tagged(chunk, output.tag, starts)
+                self._write(target, text, output.number)
                 output.places[number] += len(chunk)
 
-    def _write(self, target: int, text: bytes) -> None:
+    def _write(self, target: "int | Callable[[int, bytes], None]", text: bytes, number: int) -> None:
+        if not isinstance(target, int):
+            target(number, text)
+            return
         place = 0
         while place < len(text):
             try:
@@ -321,7 +354,7 @@ class Printer:
                 _wait_writable(target)
             except OSError as error:
                 if target == self._targets[0]:  # a dead terminal's stderr never ends a run
-                    self.broken = error.strerror or str(error)
+                    self.broken = error
                 return
 
 

@@ -36,7 +36,7 @@ class Sink(Protocol[Put_contra]):
 class Writer(Generic[Record]):
     """Hands what is put to ``sink``, in order, at most once each ``pace`` seconds.
 
-    `put`, `full` and `fault` are for one thread; ``weigh`` says how many bytes a record holds while it waits.
+    `put` is for any thread, `full` and `fault` for one; ``weigh`` says how many bytes a record holds while it waits.
     """
 
     def __init__(self, name: str, sink: Sink[Record], weigh: Callable[[Record], int], pace: float) -> None:
@@ -46,6 +46,7 @@ class Writer(Generic[Record]):
         self._queue: deque[Record] = deque()
         self._batch: list[Record] = []
         self._refused = False  # the same batch is to be brought again
+        self._putting = threading.Lock()
         self._put = self._written = 0  # records
         self._put_bytes = self._written_bytes = 0
         self._fault: str | None = None
@@ -71,9 +72,10 @@ class Writer(Generic[Record]):
 
     def put(self, record: Record) -> None:
         """Queue a record; under a microsecond, and never waits."""
-        self._queue.append(record)
-        self._put += 1
-        self._put_bytes += self._weigh(record)
+        with self._putting:
+            self._queue.append(record)
+            self._put += 1
+            self._put_bytes += self._weigh(record)
         if not self._awake:
             self._awake = True
             self._wake.set()

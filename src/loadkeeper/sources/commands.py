@@ -25,6 +25,8 @@ AHEAD = 1024
 AHEAD_BYTES = 4 << 20
 """... but no more bytes than this, for a value may be long."""
 CHUNK = 1 << 16
+LONGEST = 8 << 20
+"""Bytes of a value that are kept: the kernel takes 6 MiB of arguments at most (three quarters of _STK_LIM)."""
 
 
 def one_each(values: Iterable[bytes]) -> Iterator[Row]:
@@ -35,7 +37,14 @@ def one_each(values: Iterable[bytes]) -> Iterator[Row]:
 def columns_by(separator: bytes) -> Rows:
     """``--colsep``: what a regular expression separates, without blanks round it. Raises re.error."""
     between = re.compile(separator)
-    return lambda values: (tuple(part.strip() for part in between.split(value)) for value in values)
+
+    def row(value: bytes) -> Row:
+        parts = between.split(value)
+        if (found := between.match(value)) is not None and not found[0]:
+            del parts[: 1 + between.groups]  # as Perl has it, nothing stands before a separator of no length
+        return tuple((part or b"").strip() for part in parts)
+
+    return lambda values: map(row, values)
 
 
 def at_most(count: int) -> Rows:
@@ -204,16 +213,23 @@ def _read(descriptor: int, most: int = CHUNK) -> bytes:
 
 
 def split(descriptor: int, separator: bytes) -> Iterator[bytes]:
-    """Values between separators, as soon as each is complete; the last one may lack its separator."""
+    """Values between separators, as soon as each is complete; the last one may lack its separator. Of a value that is
+    longer than any command can be, the beginning."""
     head: list[bytes] = []  # a value that is not complete yet, in pieces: no copy of a long one at each chunk
+    length, held = 0, b""  # bytes in the pieces; and the last of it, in which a separator may have begun
     while chunk := _read(descriptor):
-        *values, rest = chunk.split(separator)
+        *values, rest = (held + chunk).split(separator)
         if values:
             values[0] = b"".join((*head, values[0]))
             head.clear()
+            length = 0
             yield from values
-        head.append(rest)
-    if last := b"".join(head):
+        begins = max(0, len(rest) - len(separator) + 1)
+        held = rest[begins:]
+        if length <= LONGEST:
+            head.append(rest[:begins])
+            length += begins
+    if last := b"".join(head) + held:
         yield last
 
 

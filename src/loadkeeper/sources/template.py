@@ -1,7 +1,8 @@
 """From a command template and a task's value to what is executed: an argument vector, or a line for the shell."""
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .base import Task
@@ -52,7 +53,7 @@ class Template:
 
         One word with a blank or a shell character is a shell line; otherwise it is an argument vector that meets no
         shell. ``shell``: the words make one line for the shell, as GNU parallel has it; False: never a line."""
-        if not words:
+        if not words or (words == [b"{}"] and valued):
             bash = syntax.calls_function((), line=True)
             return cls(((b"", Placeholder(b"{}"), b""),), shell=True, verbatim=True, syntax=syntax, bash=bash)
         if shell:
@@ -70,6 +71,10 @@ class Template:
     def text_of(self, text: bytes) -> "Template":
         """A text of the same run in which placeholders are filled unquoted: `text` gives it."""
         return Template((_parts(text, self.syntax),), shell=True, verbatim=True, syntax=self.syntax)
+
+    def tag(self, text: str | None) -> "Template | None":
+        """What stands before each line of output; None: nothing."""
+        return self.text_of(os.fsencode(text) + b"\t") if text else None
 
     @property
     def filled(self) -> bool:
@@ -126,11 +131,20 @@ class Template:
         """The command as one line a shell would take: for the job log and for people."""
         return self._line(task) if self.shell else b" ".join(quote(word) for word in self._words(task))
 
+    def texts(self, task: Task) -> tuple[bytes, ...]:
+        """As a job log may have it, ours or GNU parallel's, which quotes values alone; none where it depends on more
+        than the task."""
+        if any(isinstance(part, Placeholder) and part.number == b"%" for word in self.words for part in word):
+            return ()
+        ours = self.text(task)
+        return (ours,) if self.shell else (ours, b" ".join(self._filled(word, task, quote) for word in self.words))
+
     def _line(self, task: Task) -> bytes:
-        made = bytes if self.verbatim else quote
-        return b"".join(
-            part if isinstance(part, bytes) else b" ".join(map(made, part.values(task))) for part in self.words[0]
-        )
+        return self._filled(self.words[0], task, bytes if self.verbatim else quote)
+
+    @staticmethod
+    def _filled(word: Word, task: Task, made: Callable[[bytes], bytes]) -> bytes:
+        return b"".join(part if isinstance(part, bytes) else b" ".join(map(made, part.values(task))) for part in word)
 
 
 def _typed(word: Word) -> bytes:

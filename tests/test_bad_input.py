@@ -5,6 +5,8 @@ import stat
 import subprocess
 
 import pytest
+from support.program import wait_until
+from support.screen import Screen
 
 TABLE = [
     (["run", "--memroy", "1G", "true", ":::", "a"], "--memroy", "--memory"),
@@ -54,6 +56,12 @@ TABLE = [
     (["run", "--halt", "now,fail=300%", "echo", ":::", "a"], "300%", "100%"),
     (["run", "--delay", "-1", "echo", ":::", "a"], "-1", "30s"),
     (["run", "--exit", "make", "echo", ":::", "a"], "make", "parallel"),
+    (["run", "--resume", "echo", ":::", "a"], "--resume", "--joblog"),
+    (["run", "--resume-failed", "--joblog", "-", "echo", ":::", "a"], "--resume-failed", "--joblog FILE"),
+    (["run", "--tasks", "2", "echo", ":::", "a"], "--tasks", ":::"),
+    (["run", "--cpu", "0%", "echo", ":::", "a"], "--cpu", "no CPU"),
+    (["run", "echo", "{= $_++ =}", ":::", "a"], "{= $_++ =}", "not there"),
+    (["run", "--memory", "off", "--memory-gap", "1G", "echo", ":::", "a"], "--memory-gap", "--memory off"),
     (["pause", "nobody"], "nobody", ""),
 ]
 
@@ -175,3 +183,61 @@ def test_a_value_that_is_too_long_for_the_kernel_fails_its_task_alone(program):
     assert done.returncode == 1
     assert sorted(done.stdout.split()) == [b"a", b"d"]
     assert b"too long" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status"],
+        ["list", "--json"],
+        ["config"],
+        ["completion", "bash"],
+        ["manual"],
+        ["run", "--dry-run", "echo", ":::", "a"],
+        ["--version"],
+        ["run", "--help"],
+    ],
+    ids=" ".join,
+)
+def test_a_full_disk_under_the_output(program, words):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            program.command(*words), env=program.environment, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 2
+    assert done.stderr == b"loadkeeper: stdout cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    "option", [["--memfree", "1G"], ["-X"], ["--nice", "10"], ["--load", "80%"], ["-v"]], ids=" ".join
+)
+def test_a_word_of_others_is_told_what_to_type_instead(program, option):
+    done = program.call("run", *option, "echo", ":::", "a")
+    assert done.returncode == 2
+    assert f"there is no {option[0]} here; " in done.stderr.decode()
+
+
+@pytest.mark.parametrize("change", ["memory-per-worker=0", "workers-memory=0%", "memory-need=0", "cpu=0%", "jobs=0"])
+def test_what_run_refuses_cannot_be_set(program, change):
+    program.start("run", "--name", "n", "sleep", ":::", "20")
+    wait_until(lambda: program.status()["runs"], 20, "nothing runs")
+    done = program.call("set", change, "n")
+    assert done.returncode == 2, done.stdout
+
+
+def test_a_terminal_that_goes_away(program):
+    """The run ends gently by its SIGHUP; one that ignores it (nohup) works on without its terminal."""
+    for prefix, code, made in (([], 129, False), (["nohup"], 0, True)):
+        made_file = program.root / f"made{made}"
+        screen = Screen()
+        process = subprocess.Popen(
+            ["setsid", "--ctty", *prefix, *map(str, program.command("run", f"sleep 2; touch {made_file}", ":::", "a"))],
+            env=program.environment,
+            stdin=screen.tty,
+            stdout=screen.tty,
+            stderr=screen.tty,
+        )
+        wait_until(lambda: program.status()["runs"] and program.status()["runs"][0]["workers"], 20, "nothing runs")
+        screen.close()
+        assert process.wait(20) == code
+        assert made_file.exists() == made

@@ -52,3 +52,19 @@ def test_a_reader_that_goes_away_is_not_missed(program):
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     assert len(out.splitlines()) == 6
+
+
+def test_what_tasks_write_to_stderr_is_an_event(program):
+    done = program.call("run", "--json", "-k", "printf 'oops \\377' >&2; echo {}", ":::", "a", "b")
+    told = events(done.stderr)
+    assert [(one["task"], one["text"]) for one in told if one["event"] == "stderr"] == [
+        (1, "oops \\xff"),
+        (2, "oops \\xff"),
+    ]
+    assert done.stdout == b"a\nb\n"
+
+
+def test_a_peak_that_is_only_ours_is_not_told(program):
+    done = program.call("run", "--json", "sleep", ":::", "0.1")
+    ends = [one for one in events(done.stderr) if one["event"] == "finish"]
+    assert [one.get("peak_memory") for one in ends] == [None]

@@ -48,3 +48,19 @@ def test_the_manual_page_has_every_verb_and_option(program):
     assert made.returncode == 0
     assert made.stderr == b""
     assert "loadkeeper run xz -9 ::: *.tar" in made.stdout.decode()
+
+
+@pytest.mark.parametrize(
+    ("shell", "words", "offered"),
+    [
+        ("zsh", "run --pause=st", "--pause=stop"),
+        ("bash", "run --joblog x", "file,x"),
+        ("bash", "run gzip -", "file,-"),
+        ("bash", "run gzip ::: x", "file,x"),
+        ("bash", "run --jo", "plain,--jobs"),
+    ],
+)
+def test_what_a_shell_is_offered(program, shell, words, offered):
+    asked = {"_LOADKEEPER_COMPLETE": f"{shell}_complete", "COMP_WORDS": f"loadkeeper {words}"}
+    program.environment |= {**asked, "COMP_CWORD": str(len(words.split()))}
+    assert offered in program.call().stdout.decode().splitlines()

@@ -162,3 +162,14 @@ def readable(path: str, where: Path) -> str:
     copy.write_bytes(Path(path).read_bytes())
     copy.chmod(0o755)
     return str(copy)
+
+
+def test_a_place_that_may_not_be_written_fails_its_task_alone(plain, tmp_path):
+    there = plain.root / "there"
+    (there / "a").mkdir(parents=True)
+    for folder, mode in ((there, 0o777), (there / "a", 0o555)):
+        folder.chmod(mode)
+    done = plain.call("run", "--results", f"{there}/{{}}/o", "echo", ":::", "a", "b", timeout=30)
+    assert done.returncode == 1
+    assert b"Permission denied" in done.stderr
+    assert (there / "b" / "o").read_bytes() == b"b\n"

@@ -40,7 +40,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(program, tmp_path, number):
     assert len(before) < 40
     again = program.call(*words("--resume"), cwd=tmp_path)
     assert again.returncode == 0, again.stderr
-    assert f"{40 - len(before)} done, {len(before)} done before".encode() in again.stderr
+    assert f"{40 - len(before)} done, {len(before)} by an earlier run".encode() in again.stderr
     assert sorted(map(int, logged(tmp_path))) == list(range(1, 41))
     assert sorted(set(traced(tmp_path)), key=int) == VALUES
     assert len(traced(tmp_path)) <= 42, "more than was in flight is done twice"
@@ -64,7 +64,7 @@ def test_with_order_what_was_done_before_holds_up_nobody(program, tmp_path):
     assert again.returncode == 1
     other = program.call("run", "-k", "--joblog", "log", "--resume", *line, "e", cwd=tmp_path)
     assert other.returncode == 0
-    assert b"1 done, 4 done before" in other.stderr
+    assert b"1 done, 4 by an earlier run" in other.stderr
 
 
 @needs_parallel
@@ -151,3 +151,46 @@ def test_a_result_holds_the_last_try_alone(program, tmp_path):
     done = program.call("run", "--quiet", "--retries", "3", "--results", "kept", line, ":::", "a", cwd=tmp_path)
     assert done.returncode == 0
     assert (tmp_path / "kept/1/a/stdout").read_text() == "try\ntry\n"
+
+
+def test_what_a_killed_run_did_not_print_is_done_again(program, tmp_path):
+    log, line = tmp_path / "log", "sleep {}; echo out{#}"
+    options = ["run", "-k", "-j3", "--cpu", "off", "--joblog", str(log)]
+    first = program.start(*options, line, ":::", "30", "0.1", "0.1", "0.1")
+    wait_until(lambda: program.status()["runs"] and program.status()["runs"][0]["tasks"]["done"] == 3, 20, "not done")
+    first.kill()
+    assert first.communicate()[0] == b""
+    second = program.call(*options, "--resume", "sleep 0.{}; echo out{#}", ":::", "30", "0.1", "0.1", "0.1")
+    assert second.stdout == b"out1\nout2\nout3\nout4\n", second.stderr
+
+
+def test_a_slot_in_the_command_does_not_make_it_another_one(program, tmp_path):
+    options = ["run", "-k", "-j2", "--joblog", str(tmp_path / "log")]
+    program.call(*options, "echo {} {%}", ":::", "a", "b")
+    done = program.call(*options, "--resume", "echo {} {%}", ":::", "a", "b", "c")
+    assert (done.returncode, done.stdout) == (0, b"c 1\n"), done.stderr
+
+
+@needs_parallel
+@pytest.mark.parametrize(
+    "command", [["echo", "{}", "scale=320:240"], ["echo", "{}", "{.}.png"], ["echo", "a b", "{}"], ["echo"]]
+)
+def test_a_log_of_gnu_parallel_is_known_however_it_quotes(program, tmp_path, command):
+    log = str(tmp_path / "log")
+    subprocess.run(
+        ["parallel", "--will-cite", "--joblog", log, *command, ":::", "a b.svg", "c"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    done = program.call("run", "--joblog", log, "--resume", "--dry-run", *command, ":::", "a b.svg", "c", "d")
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 1), done.stderr
+
+
+def test_a_result_that_can_never_be_kept_fails_its_task_alone(program, tmp_path):
+    there = tmp_path / "r"
+    (there / "taken").mkdir(parents=True)
+    done = program.call("run", "--results", f"{there}/{{}}/o", "echo", stdin=b"nul\0in it\n" + b"x" * 300 + b"\nfine\n")
+    assert done.returncode == 1
+    assert (there / "fine" / "o").read_bytes() == b"fine\n"
+    assert done.stderr.count(b"no file for the results") == 2

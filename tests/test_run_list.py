@@ -8,6 +8,7 @@ import time
 
 import pytest
 from support.program import wait_until
+from support.screen import Screen
 
 
 def lines(content: bytes) -> list[bytes]:
@@ -123,7 +124,9 @@ def test_a_reader_that_leaves_ends_the_run(program):
     run.stdout.close()
     run.stdout = None
     assert run.wait(20) == 141  # as other filters that SIGPIPE ends
-    assert b"stdout cannot be written" in run.stderr.read()
+    said = run.stderr.read().decode()
+    assert said.startswith("2 done, 498 not done") or ", 49" in said
+    assert "loadkeeper:" not in said
 
 
 def test_json_of_the_reading_verbs_without_any_load_manager(program):
@@ -223,3 +226,72 @@ def test_a_hundred_kilobytes_arrive(program):
     assert done.returncode == 0
     long = b"y" * 100_000
     assert program.call("run", "--cpu", "off", "printf", "%s", stdin=long).stdout == long
+
+
+@pytest.mark.parametrize("options", [[], ["-k"], ["--tag"], ["--line-buffer"]])
+def test_a_stdout_that_cannot_be_written_is_never_a_success(program, options):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            program.command("run", *options, "echo", ":::", "a"),
+            env=program.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=30,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert b"stdout cannot be written: No space left on device" in done.stderr
+
+
+def test_a_job_log_that_cannot_be_written_is_never_a_success(program):
+    done = program.call("run", "--joblog", "/dev/full", "echo", ":::", "a")
+    assert (done.returncode, done.stdout) == (2, b"a\n")
+    assert b"the job log is not complete" in done.stderr
+
+
+def test_output_that_a_signal_leaves_unprinted_is_never_a_success(program, tmp_path):
+    log = tmp_path / "log"
+    run = program.start("run", "--joblog", str(log), "head -c 300000 /dev/zero; echo {}", ":::", *"abcd")
+    time.sleep(2)
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(10) == 143
+    assert b"not all printed" in run.stderr.read()
+    assert len(log.read_bytes().splitlines()) == 1, "a task is logged whose output is lost"
+
+
+def test_a_wrong_log_is_said_without_a_last_line(program, tmp_path):
+    log = tmp_path / "log"
+    log.write_text("Seq\tHost\n1\t:\t1.0\t0.1\t0\t0\t0\t0\techo x\n")
+    done = program.call("run", "--joblog", str(log), "--resume", "echo", ":::", "a")
+    assert done.returncode == 2
+    assert done.stderr.decode().startswith("loadkeeper: --joblog")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_after_a_halt_nothing_more_is_started(program):
+    done = program.call("run", "--halt", "now,fail=1", "echo", stdin=b"a\0b\nc\nd\n")
+    assert (done.returncode, done.stdout) == (1, b"")
+
+
+def test_a_share_of_a_stream_halts_a_run(program):
+    run = program.start("run", "-j1", "--halt", "now,fail=10%", "echo {}; exit 1;", stdin=subprocess.PIPE)
+    for number in range(10):
+        run.stdin.write(b"%d\n" % number)
+        run.stdin.flush()
+        time.sleep(0.02)
+    run.stdin.close()
+    assert run.wait(20) == 1
+    assert run.stdout.read() == b"0\n"
+
+
+@pytest.mark.parametrize(("options", "shown"), [([], False), (["--bar"], True)])
+def test_a_pipe_from_a_terminal_has_no_block_unless_it_is_wanted(program, options, shown):
+    screen = Screen()
+    run = program.start("run", "-j1", *options, "sleep 2; echo", ":::", "a", stderr=screen.tty)
+    wait_until(lambda: program.status()["runs"] and program.status()["runs"][0]["workers"], 20, "nothing runs")
+    time.sleep(1)
+    drawn = screen.read()
+    assert ("0 of 1 done, 1 running" in drawn) == shown, drawn
+    run.wait(20)
+    screen.close()

@@ -177,3 +177,30 @@ def test_wait_waits_until_a_run_is_over(program):
     assert program.call("wait", "nobody").returncode == 2
     assert program.call("wait", "short", timeout=20).returncode == 0
     assert process.wait(5) == 0
+
+
+def test_a_variable_that_begins_like_another_is_seen(program, here):
+    program.environment |= {"LOADKEEPER_WORKERS_MEMORY": "1G", "LOADKEEPER_WORKERS_CPU": "1"}
+    told = json.loads(program.call("config", "--json", cwd=here).stdout)
+    assert told["workers-memory"] == {"value": "1G", "origin": "LOADKEEPER_WORKERS_MEMORY"}
+    assert told["workers-cpu"]["value"] == "1"
+    program.environment |= {
+        "LOADKEEPER_WORKERS_MEMORY": "lots",
+        "LOADKEEPER_WORKERS_CUP": "1",
+        "LOADKEEPER_STATE_DIRX": "/",
+    }
+    said = program.call("config", cwd=here).stderr.decode()
+    for name in ("WORKERS_MEMORY", "WORKERS_CUP", "STATE_DIRX"):
+        assert f"LOADKEEPER_{name}: " in said
+
+
+def test_a_flag_that_is_not_set_is_false(program, here):
+    told = json.loads(program.call("config", "--json", cwd=here).stdout)
+    assert told["keep-order"] == {"value": False, "origin": "default"}
+
+
+def test_a_file_that_is_nested_for_ever(program, here):
+    (here / "loadkeeper.toml").write_text("a = " + "[" * 5000 + "]" * 5000)
+    done = program.call("config", cwd=here)
+    assert done.returncode == 2
+    assert b"nested too deeply" in done.stderr

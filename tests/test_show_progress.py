@@ -34,8 +34,8 @@ def test_the_block():
     assert render(PROGRESS, 100) == [
         "demo: 12 of 25 done, 1 failed, 2 running, 2 paused, 8 waiting",
         "[####################--------------------]  52 %  1 min 5 s, about 40 s left",
-        "memory  1.8 GiB available  at hold  hold 2.0 GiB, pause 1.2 GiB, end 614 MiB",
-        "cpu     87 % busy                   hold 90 %",
+        "memory  1.8 GiB available  HOLD 2.0 GiB, pause 1.2 GiB, end 614 MiB",
+        "cpu     87 % busy          hold 90 %",
         REASON,
     ]
 
@@ -43,7 +43,7 @@ def test_the_block():
 def test_the_line():
     assert line(PROGRESS) == (
         "demo: 12 of 25 done, 1 failed, 2 running, 2 paused, 8 waiting; "
-        "memory 1.8 GiB available (hold 2.0 GiB, pause 1.2 GiB, end 614 MiB); cpu 87 % busy (hold 90 %); "
+        "memory 1.8 GiB available (HOLD 2.0 GiB, pause 1.2 GiB, end 614 MiB); cpu 87 % busy (hold 90 %); "
         f"{REASON}; 1 min 5 s, about 40 s left"
     )
 
@@ -170,3 +170,9 @@ def test_progress_imports_nothing_heavy():
     code = "import sys, loadkeeper.show.writer; print({'rich', 'click', 'zmq', 'sqlite3'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_a_long_name_is_cut_before_the_counts_are():
+    long = Progress(name="for f in *; do echo a long line for the shell; done", tasks=TaskCounts(8, 4, 12), elapsed=1.0)
+    assert render(long, 60)[0] == "for f in *; do echo..: 12 of 24 done, 4 running, 8 waiting"
+    assert render(long, 40)[:2] == ["for f in *..: 12 of 24 done, 4 running,", "  8 waiting"]

@@ -38,7 +38,7 @@ def test_status_through_a_pipe(told):
         "  memory  1.8 GiB available  at hold  hold 2.0 GiB, pause 1.2 GiB, end 614 MiB",
         "  cpu     87 % busy                   hold 90 %",
         "",
-        "run 3f9a12c4 demo: running for 1 min 5 s; xz -9 -k {}",
+        "run 3f9a12c4 demo: running, up 1 min 5 s; xz -9 -k {}",
         "  12 done, 1 failed, 1 running, 1 paused, 1 ending, 8 waiting",
         "  4 slots, one task takes about 400 MiB and 1 core",
         "  waiting for memory: 1.8 GiB available, an xz needs about 400 MiB, line 2.0 GiB",

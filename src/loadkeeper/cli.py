@@ -88,6 +88,8 @@ def _leave_stdout() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the program and exit. Our errors are one line on stderr; usage and settings exit with 2."""
+    if "_LOADKEEPER_COMPLETE" in os.environ:  # a shell asks: it has our own ways of completing
+        importlib.import_module("loadkeeper.commands.completion")
     try:
         result: Any = loadkeeper.main(arguments, prog_name="loadkeeper", standalone_mode=False)
         sys.stdout.flush()

@@ -58,6 +58,7 @@ class RunSettings(Struct, frozen=True, kw_only=True):
     lm_command: str | None = None  # started instead of our own load manager
     quiet: bool = False
     json: bool = False  # events on stderr, as JSON, instead of progress and last line
+    bar: bool = False  # progress stays on the terminal though stdout is a pipe
     keep_order: bool = False  # output in the order of the tasks
     line_buffer: bool = False  # complete lines as they are written
     tag: str | None = None  # template of what stands before each line of output

@@ -58,7 +58,7 @@ def _default(option: click.Option) -> str | bool | None:
     if told:
         return told[1]
     if option.is_flag:
-        return bool(option.default)
+        return option.default is True
     return str(option.default) if isinstance(option.default, int | float | str) and option.default != "" else None
 
 

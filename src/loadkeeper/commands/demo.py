@@ -50,18 +50,15 @@ def _show(folder: Path) -> int:
     from .run import run
 
     code = int(run.main(words[1:], standalone_mode=False) or 0)
-    _tell(files)
+    _tell(files, whole=code == 0)
     return code
 
 
-def _tell(files: list[Path]) -> None:
-    """What came of it, from the disk."""
+def _tell(files: list[Path], *, whole: bool) -> None:
+    """What came of it, from the disk; ``whole``: nobody stopped it."""
     packed = [Path(f"{file}.xz") for file in files]
     there = [file for file in packed if file.exists()]
     before = sum(file.with_suffix("").stat().st_size for file in there)
     after = sum(file.stat().st_size for file in there)
-    click.echo(
-        f"{len(there)} of {len(files)} files compressed: {before / 2**20:.0f} MiB became {after / 2**20:.0f} MiB, "
-        f"and all xz together were kept below 1 GiB.",
-        err=True,
-    )
+    told = f"{len(there)} of {len(files)} files compressed: {before / 2**20:.0f} MiB became {after / 2**20:.0f} MiB"
+    click.echo(f"{told}, and all xz together were kept below 1 GiB." if whole else f"{told}.", err=True)

@@ -1,11 +1,12 @@
 """``loadkeeper run``: from words on the command line to a job for the process manager."""
 
 import os
+import re
 import shutil
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -37,7 +38,17 @@ from .options import (
 )
 from .run_settings import settings_of
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def files(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    """For a shell that completes: names of files, which it finds itself."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
 
 
 def _option(*names: str, **settings: Any) -> Callable[[F], F]:
@@ -47,6 +58,9 @@ def _option(*names: str, **settings: Any) -> Callable[[F], F]:
     return click.option(*names, envvar=variable, **settings)
 
 
+_PERL = re.compile(r"\{=.+=\}")
+
+
 class Run(click.Command):
     """Takes what it was not told on the command line from environment and settings files, checked as a whole."""
 
@@ -54,7 +68,20 @@ class Run(click.Command):
         if not more.get("resilient_parsing"):  # a shell that completes words is told of no faults
             found = origins.find(origins.options_of(self), os.environ)
             more.setdefault("default_map", {name: one.value for name, one in found.items()})
-        return super().make_context(*arguments, **more)
+        try:
+            return super().make_context(*arguments, **more)
+        except click.NoSuchOption as error:
+            from .foreign import INSTEAD
+
+            if (instead := INSTEAD.get(error.option_name)) is None:
+                raise
+            raise UsageError(f"there is no {error.option_name} here; {instead} (docs/parallel.md)") from None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Once the command has begun, the options are its own."""
+        if ctx.params.get("words"):
+            return files(ctx, self.params[0], incomplete)
+        return super().shell_complete(ctx, incomplete)
 
 
 @click.command(
@@ -64,7 +91,14 @@ class Run(click.Command):
     short_help="Run a list of commands or a number of workers inside the node's limits.",
 )
 @click.option("--tasks", type=COUNT, metavar="N", help="So many workers in all; each finds its own work.")
-@click.option("-a", "--arg-file", metavar="FILE", multiple=True, help="Values from a file, one a line; - is stdin.")
+@click.option(
+    "-a",
+    "--arg-file",
+    metavar="FILE",
+    multiple=True,
+    shell_complete=files,
+    help="Values from a file, one a line; - is stdin.",
+)
 @click.option("-0", "--null", is_flag=True, help="Values in files and stdin end with NUL, not with a newline.")
 @click.option("-d", "--delimiter", metavar="CHARACTER", help="... or with this.")
 @click.option("-C", "--colsep", metavar="REGEX", help="Split each value into columns: {1}, {2} ...")
@@ -106,11 +140,16 @@ class Run(click.Command):
 @_option(
     "--exit", "exit_as", type=click.Choice(["loadkeeper", "parallel"]), default="loadkeeper", help="Whose exit codes."
 )
-@_option("--joblog", metavar="FILE", help="Log each task in GNU parallel's format.")
+@_option("--joblog", metavar="FILE", shell_complete=files, help="Log each task in GNU parallel's format.")
 @_option("--resume", is_flag=True, help="Go on with an earlier run: what --joblog names is not done again.")
 @_option("--resume-failed", is_flag=True, help="... unless it failed.")
-@_option("--results", metavar="DIR|PATH", help="Keep each task's output in files, instead of printing it.")
-@_option("--bar", "--eta", "--progress", is_flag=True, help="Progress is shown anyway; for scripts that say it.")
+@_option(
+    "--results",
+    metavar="DIR|PATH",
+    shell_complete=files,
+    help="Keep each task's output in files, instead of printing it.",
+)
+@_option("--bar", "--eta", "--progress", is_flag=True, help="Progress on the terminal though stdout is a pipe.")
 @click.option("--will-cite", is_flag=True, help="For scripts that say it.")
 @_option(
     "--cpu", type=CPUS, metavar="SHARE|CORES|off", help="Busy CPUs of the node above which nothing is added. [90%]"
@@ -135,7 +174,9 @@ class Run(click.Command):
 @_option("--lm-command", metavar="COMMAND", help="Start this load manager instead of ours.")
 @click.option("--json", is_flag=True, help="Events as JSON on stderr, one a line, instead of progress.")
 @_option("--quiet", is_flag=True, help="No progress and no last line.")
-@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[--] COMMAND [ARG]... [::: VALUE...]")
+@click.argument(
+    "words", nargs=-1, type=click.UNPROCESSED, shell_complete=files, metavar="[--] COMMAND [ARG]... [::: VALUE...]"
+)
 def run(words: tuple[str, ...], arg_file: tuple[str, ...], **options: Any) -> int:
     """Run COMMAND once for each value (or --tasks times), as many at once as the node's limits allow.
 
@@ -182,6 +223,9 @@ def _template(command: Sequence[str], values: inputs.Tasks, options: dict[str, A
         raise UsageError("--shell and --quote contradict each other: a line for the shell, or words that meet none")
     if not options["replace"]:
         raise UsageError("-I is empty; give what stands for the value, for example -I %")
+    for word in command:
+        if _PERL.search(word):
+            raise UsageError(f"{word!r}: {{= perl =}} is not there; cut the value in a line for the shell instead")
     return Template.parse(
         [os.fsencode(word) for word in command],
         valued=options["tasks"] is None,

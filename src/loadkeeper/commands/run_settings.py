@@ -23,6 +23,10 @@ def settings_of(options: dict[str, Any]) -> RunSettings:
             "--pause ask needs workers with a checkpoint, and a command has none that it could be asked at; "
             "--pause stop stops it wherever it is"
         )
+    if given.get("memory") is Off and given.get("memory_gap"):
+        raise UsageError(
+            "--memory-gap is added to what --memory keeps available, and with --memory off nothing is kept"
+        )
     limits = Limits(
         cpu=amount("cpu", Limits().cpu),
         cpu_promised="cpu" in given and given["cpu"] is not Off,
@@ -51,6 +55,7 @@ def settings_of(options: dict[str, Any]) -> RunSettings:
         lm_command=given.get("lm_command"),
         quiet=given["quiet"],
         json=given["json"],
+        bar=given["bar"],
         resume=given["resume"],
         resume_failed=given["resume_failed"],
         results=given.get("results"),

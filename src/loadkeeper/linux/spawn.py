@@ -74,7 +74,7 @@ def spawn(  # noqa: PLR0913 - the three streams are one thing with three names
     It is looked up in the PATH of ``environment``. When this returns, its exec has succeeded (with ``leaf``: the exec
     of the stand-in). Raises SpawnError when it can never start so, MachineFull when it may a moment later."""
     _check(stdin, stdout, stderr)
-    program = find(arguments[0], environment)
+    asked = program = find(arguments[0], environment)
     if leaf is not None:
         program, arguments = b"/bin/sh", _stand_in(leaf, program, arguments, environment)
     descriptors = (stdin, stdout, stderr)
@@ -91,7 +91,7 @@ def spawn(  # noqa: PLR0913 - the three streams are one thing with three names
         raise explain(program, error) from None
     except ValueError:
         raise SpawnError(
-            f"{shown(program)} cannot be started: an argument holds a NUL byte, which no program can be given",
+            f"{shown(asked)} cannot be started: an argument holds a NUL byte, which no program can be given",
             errno.EINVAL,
         ) from None
 

@@ -165,7 +165,8 @@ class ProcessManager:
         """The output of these tasks is where it belongs: now their lines go to the job log, their faults to people."""
         for ended, received in self._starter.receipts():
             self._records.log(ended.line, received)
-            self._teller.settled(ended)
+            if not self.job.settings.keep_order:
+                self._teller.settled(ended)
 
     def _left(self) -> int | None:
         """Tasks that are not done; None: nobody knows how many."""
@@ -218,9 +219,12 @@ class ProcessManager:
         if roomless and outcome is Outcome.FAILED and left.signal == 0:
             left = left._replace(code=left.code or NO_ROOM)
         self._counts.note(worker, outcome, again, by_kernel, now)
-        line = self._records.finished(worker, outcome, again, left, now)
+        peak_known = not self._reports.is_bound(left.peak)
+        line = self._records.finished(worker, outcome, again, left, now, peak_known=peak_known)
         ended = None if again else Ended(task, outcome, left, roomless, line)
         self._starter.finished(worker, task, now, shown=not again, roomless=roomless, receipt=ended)
+        if ended is not None and self.job.settings.keep_order:
+            self._teller.settled(ended)  # its output may wait for long
         self._reports.exited(worker, left, outcome, by_kernel, now)
         self._crew.drop(worker)
         self._slots.give(task.slot)

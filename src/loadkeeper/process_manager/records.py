@@ -64,8 +64,11 @@ class Records:
             "start", task=task.number, value=task.value, attempt=task.attempts, worker=worker.id, pid=worker.process.pid
         )
 
-    def finished(self, worker: Worker, outcome: Outcome, again: bool, left: Exit, now: float) -> Line | None:
-        """How an attempt ended. The task's line for the job log comes back, for `log` once its output is out."""
+    def finished(  # noqa: PLR0913 - a row
+        self, worker: Worker, outcome: Outcome, again: bool, left: Exit, now: float, *, peak_known: bool = True
+    ) -> Line | None:
+        """How an attempt ended. The task's line for the job log comes back, for `log` once its output is out.
+        ``peak_known``: its peak is its own, not ours from before its exec."""
         task = worker.task
         assert isinstance(task, Task)
         began = time.time() - (now - worker.started)
@@ -81,7 +84,7 @@ class Records:
             began=began,
             seconds=now - worker.started,
             paused=worker.paused_in_all(now),
-            peak=left.peak,
+            peak=left.peak if peak_known else None,
             cpu=left.cpu_seconds,
             why=left.ended_for,
         )

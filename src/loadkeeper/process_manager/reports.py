@@ -76,12 +76,12 @@ class Reports:
             active=worker.active(now),
             outcome=outcome,
             at=now,
-            peak_is_bound=self._is_bound(left.peak),
+            peak_is_bound=self.is_bound(left.peak),
             killed_by_kernel=by_kernel,
         )
         self.exits.append(exit)
 
-    def _is_bound(self, peak: int) -> bool:
+    def is_bound(self, peak: int) -> bool:
         """A child's peak that is not above our own says nothing of the child. Ours only grows: what is not above what
         it was once needs no look."""
         if peak > self._own_peak:

@@ -1,7 +1,9 @@
 """What people are told of a run while it works and when it is over. All of it goes to stderr."""
 
 import math
+import os
 import signal
+import stat
 import time
 from collections.abc import Iterable
 
@@ -55,7 +57,7 @@ class Teller:
         self._event_at = 0.0
         self._told = 0
         self._began = time.monotonic()
-        self.writer = ProgressWriter(job.stderr, self._began)
+        self.writer = ProgressWriter(job.stderr, self._began, block=job.settings.bar or not _is_pipe(job.stdout))
         self._pace = Pace()
         self._figures: Figures | None = None
 
@@ -144,6 +146,7 @@ class Teller:
             kernel_kills=counts.kernel_kills,
             peak_memory=figures.peak_memory if figures else None,
             memory=figures.memory if figures else None,
+            memory_of="workers" if self._job.settings.limits.workers_memory is not None else "node",
             seconds=time.monotonic() - self._began,
             critical=halting.critical,
             stopped=halting.exit_code,
@@ -162,9 +165,15 @@ class Teller:
             self._events.close()
 
 
+def _is_pipe(descriptor: int) -> bool:
+    """Whoever reads it may write to the same terminal (`| less`, `| tee`), where a block would be in its way."""
+    kind = os.fstat(descriptor).st_mode
+    return stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)
+
+
 def task_name(task: Task) -> str:
     """A task as messages name it: `task 3 (a.wav)`."""
-    value = task.value.decode("utf-8", "backslashreplace")
+    value = "".join(c if c.isprintable() else repr(c)[1:-1] for c in task.value.decode("utf-8", "backslashreplace"))
     short = value if len(value) <= SHOWN else value[: SHOWN - 3] + "..."
     return f"task {task.number} ({short})" if task.values else f"task {task.number}"
 

@@ -23,6 +23,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     kernel_kills: int = 0  # workers that the kernel killed for memory
     peak_memory: int | None = None  # bytes: the most that was in use ...
     memory: int | None = None  # ... of so many
+    memory_of: str = ""  # whose: `node`, `workers`
     seconds: float | None = None  # from start to end
     critical: bool = False  # it gave up
     stopped: int | None = None  # the exit code that a signal, the operator or a fault asked for
@@ -44,7 +45,7 @@ class Summary(Struct, frozen=True, kw_only=True):
 
 
 def last_line(summary: Summary) -> str:
-    """``500 done, 2 failed, 3 given back and done later; peak memory 7.1 GiB of 8; 41 pauses, 12 min in all``.
+    """``500 done, 2 failed, 3 given back and done later; peak memory 7.1 GiB of 8 (node); 41 pauses, 12 min in all``.
 
     No figure in it that was not measured."""
     parts = [_tasks(summary), _memory(summary), _pauses(summary), _kills(summary), summary.message]
@@ -57,7 +58,7 @@ def _tasks(summary: Summary) -> str:
         (summary.failed, "failed"),
         (summary.buried, "buried"),
         (summary.returned_done, "given back and done later"),
-        (summary.before, "done before"),
+        (summary.before, "by an earlier run"),
         (summary.left or 0, "not done"),
     ]
     told = [f"{count} {word}" for count, word in counts if count]
@@ -70,7 +71,8 @@ def _memory(summary: Summary) -> str:
     if summary.peak_memory is None:
         return ""
     peak = f"peak memory {format_size(summary.peak_memory)}"
-    return peak if summary.memory is None else f"{peak} of {_same_unit(summary.memory, peak)}"
+    whose = f" ({summary.memory_of})" if summary.memory_of else ""
+    return peak if summary.memory is None else f"{peak} of {_same_unit(summary.memory, peak)}{whose}"
 
 
 def _same_unit(size: int, beside: str) -> str:

@@ -285,5 +285,5 @@ _SAID: dict[Reason, Callable[[Why, str], Said]] = {
     Reason.TIMEOUT: _timeout,
     Reason.HALT: _plain("ended because the run stops", _BACK),
     Reason.ORPHAN: _plain("ended because its process manager is gone"),
-    Reason.OPERATOR: _plain("the operator asked for it"),
+    Reason.OPERATOR: _plain("the operator asked for it", "`loadkeeper resume` lets it go on"),
 }

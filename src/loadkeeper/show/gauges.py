@@ -29,10 +29,12 @@ def amount(name: str, value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
-def lines(name: str, gauge: GaugeStatus) -> str:
-    """``hold 2.0 GiB, pause 1.2 GiB, end 614 MiB``; empty when it has none."""
+def lines(name: str, gauge: GaugeStatus, *, loud: bool = False) -> str:
+    """``hold 2.0 GiB, pause 1.2 GiB, end 614 MiB``; empty when it has none. ``loud``: the one that it has reached in
+    capitals."""
     named = (("hold", gauge.hold), ("pause", gauge.pause), ("end", gauge.end))
-    return ", ".join(f"{word} {amount(name, at)}" for word, at in named if at is not None)
+    told = [(word.upper() if loud and word == gauge.state else word, at) for word, at in named if at is not None]
+    return ", ".join(f"{word} {amount(name, at)}" for word, at in told)
 
 
 def state(gauge: GaugeStatus) -> str:

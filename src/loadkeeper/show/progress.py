@@ -8,9 +8,11 @@ from msgspec import Struct
 from ..model import TaskCounts
 from ..status import GaugeStatus
 from ..units import format_duration, format_share
-from .gauges import lines, reading, shown, state
+from .gauges import lines, reading, shown
 from .text import cells, clean, cut, wrap
 
+NAME = 12
+"""Columns that a name has at least; a longer one is cut before the counts are."""
 BAR = 40
 """Widest bar, in columns."""
 
@@ -41,7 +43,8 @@ class Progress(Struct, frozen=True, kw_only=True):
 def render(progress: Progress, width: int, height: int = 24) -> list[str]:
     """The block: lines of less than ``width`` columns, fewer than ``height``. What matters least goes first."""
     room = max(1, width - 1)
-    head = wrap(f"{clean(progress.name)}: {counts(progress)}", room, 2)
+    told = counts(progress)
+    head = wrap(f"{cut(clean(progress.name), max(NAME, room - cells(told) - 2))}: {told}", room, 2)
     why = [line for text in (progress.fault, progress.reason) if text for line in wrap(clean(text), room, 3)]
     bar = [_bar(progress, room)]
     gauges = _gauges(progress.gauges, room)
@@ -96,19 +99,19 @@ def _time(progress: Progress) -> str:
 
 
 def _gauges(gauges: Mapping[str, GaugeStatus], room: int) -> list[str]:
-    """A line each, in columns; on a narrow terminal without the lines."""
-    rows = [(clean(name), reading(name, g.value), state(g), lines(name, g)) for name, g in shown(gauges)]
-    widths = [max((cells(row[place]) for row in rows), default=0) for place in range(3)]
+    """A row each, in columns that do not move when a line is reached."""
+    rows = [(clean(name), reading(name, g.value), lines(name, g, loud=True)) for name, g in shown(gauges)]
+    widths = [max((cells(row[place]) for row in rows), default=0) for place in range(2)]
     told = []
     for row in rows:
-        columns = [f"{text:<{width}}" for text, width in zip(row[:3], widths, strict=True) if width]
-        told.append(cut("  ".join([*columns, row[3]]).rstrip(), room))
+        columns = [f"{text:<{width}}" for text, width in zip(row[:2], widths, strict=True)]
+        told.append(cut("  ".join([*columns, row[2]]).rstrip(), room))
     return told
 
 
 def _brief(name: str, gauge: GaugeStatus) -> str:
     told = f"{clean(name)} {reading(name, gauge.value)}"
-    drawn = lines(name, gauge)
+    drawn = lines(name, gauge, loud=True)
     return f"{told} ({drawn})" if drawn else told
 
 

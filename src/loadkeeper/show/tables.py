@@ -81,7 +81,7 @@ def _run(paper: Paper, run: RunStatus, now: datetime) -> None:
 
 def _heading(paper: Paper, run: RunStatus, now: datetime) -> None:
     word = Cell(run.state.value, _STYLES.get(run.state.value, ""))
-    paper.heading(f"run {run.id} {run.name}: ", word, f"{_age(run.began, now, ' for ')}; {run.command}")
+    paper.heading(f"run {run.id} {run.name}: ", word, f"{_age(run.began, now, ', up ')}; {run.command}")
 
 
 def tasks(run: RunStatus) -> str:
@@ -133,7 +133,7 @@ def _worker(worker: WorkerStatus, now: datetime) -> Row:
 
 
 def _age(began: str, now: datetime, before: str) -> str:
-    """`` for 1 min 5 s``; empty when the beginning is not known."""
+    """``, up 1 min 5 s``; empty when the beginning is not known."""
     if not began:
         return ""
     since = (now - datetime.fromisoformat(began)).total_seconds()

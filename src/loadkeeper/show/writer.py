@@ -30,9 +30,10 @@ class ProgressWriter:
 
     `update` is for the manager's loop; `hide` and `show` are for whoever prints to the same terminal, in any thread."""
 
-    def __init__(self, descriptor: int, now: float) -> None:
+    def __init__(self, descriptor: int, now: float, *, block: bool = True) -> None:
+        """``block``: on a terminal; without, lines there too."""
         self._descriptor = descriptor
-        self.terminal = _is_terminal(descriptor)
+        self.terminal = block and _is_terminal(descriptor)
         self._own = _own_terminal(descriptor) if self.terminal else None
         self._lock = threading.Lock()
         self._drawn: list[str] = []

@@ -11,9 +11,27 @@ from .. import __version__
 EXIT = (
     ("0", "All tasks are done."),
     ("1", "Some failed, or were buried."),
-    ("2", "Usage or settings; nothing was started."),
+    ("2", "Usage or settings, nothing was started; or stdout, the job log or the input broke."),
     ("3", "Gave up: memory stayed below the end line with nothing left to end. Tasks are given back."),
-    ("130, 143", "After SIGINT, SIGTERM or `loadkeeper stop`."),
+    ("129, 130, 143", "After SIGHUP, SIGINT, SIGTERM or `loadkeeper stop`."),
+    ("141", "Whoever read stdout has seen enough."),
+)
+
+
+ENVIRONMENT = (
+    (
+        "LOADKEEPER_MEMORY, LOADKEEPER_JOBS ...",
+        "Options of `run` by their names; `loadkeeper config` shows what counts.",
+    ),
+    ("XDG_RUNTIME_DIR, LOADKEEPER_RUNTIME_DIR", "Where load managers have their sockets."),
+    ("XDG_STATE_HOME, LOADKEEPER_STATE_DIR", "Where runs have their journals, and waiting output."),
+    ("PARALLEL_SEQ, PARALLEL_JOBSLOT", "What a worker is told: the task's number and its slot."),
+    ("NO_COLOR", "No colours."),
+)
+FILES = (
+    ("loadkeeper.toml", "Settings of runs that begin in this directory."),
+    ("~/.config/loadkeeper/loadkeeper.toml", "Settings of this user's runs."),
+    ("~/.local/state/loadkeeper/runs", "Journals of runs, for 30 days; 1,000 of them and 1 GiB at most."),
 )
 
 
@@ -41,6 +59,12 @@ def _page(program: click.Group) -> Iterator[str]:
         command = program.get_command(context, name)
         assert command is not None
         yield from _verb(name, command, context)
+    yield ".SH ENVIRONMENT"
+    for name, meaning in ENVIRONMENT:
+        yield from (".TP", f".B {name}", _roff(meaning))
+    yield ".SH FILES"
+    for name, meaning in FILES:
+        yield from (".TP", f".B {_roff(name)}", _roff(meaning))
     yield ".SH EXIT STATUS"
     for code, meaning in EXIT:
         yield from (".TP", f".B {code}", _roff(meaning))

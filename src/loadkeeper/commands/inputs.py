@@ -102,10 +102,11 @@ def parse(words: Sequence[str]) -> tuple[Sequence[str], list[Input]]:
         if mark.startswith("::::"):
             if not given:
                 raise UsageError(f"{mark} needs the name of a file with values, one a line; - is stdin")
-            inputs += [Input(path=path, linked=bool(inputs) and mark.endswith("+")) for path in given]
+            made = [Input(path=path) for path in given]
         else:
-            linked = bool(inputs) and mark.endswith("+")
-            inputs.append(Input([os.fsencode(word) for word in given], linked=linked))
+            made = [Input([os.fsencode(word) for word in given])]
+        for one in made:  # the first of all is linked to nothing, to no `-a` either, as GNU parallel has it
+            inputs.append(one._replace(linked=bool(inputs) and mark.endswith("+")))
     return words[: places[0]] if places else words, inputs
 
 

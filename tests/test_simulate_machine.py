@@ -148,7 +148,7 @@ def test_dirty_pages_stall_a_stop() -> None:
 
 
 def test_the_kernel_kills_the_biggest_and_its_task_begins_again_until_it_has_failed() -> None:
-    result = simulate(_world(mix={"memory": "9G", "shape": "ramp"}, pool={"tasks": 1}), 1, fixed=1)
+    result = simulate(_world(mix={"memory": "9G", "shape": "ramp"}, pool={"tasks": 1}), 1, policy="fixed", most=1)
     assert (result.kernel_kills, result.failed, result.finished) == (4, 1, True)
     assert result.tasks[0].ended_at is None
 
@@ -191,7 +191,7 @@ def test_the_same_seed_gives_the_same_and_another_gives_another() -> None:
 
 def test_the_same_seed_draws_the_same_tasks_for_every_policy() -> None:
     world = _world(mix={"seconds": {"lognormal": [5, 0.5]}, "memory": {"pareto": ["100M", 1.5, "2G"]}})
-    ours, theirs = simulate(world, 1), simulate(world, 1, fixed=2)
+    ours, theirs = simulate(world, 1), simulate(world, 1, policy="fixed", most=2)
     assert [(t.seconds, t.memory) for t in ours.tasks] == [(t.seconds, t.memory) for t in theirs.tasks]
 
 

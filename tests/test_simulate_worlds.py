@@ -1,4 +1,4 @@
-"""Each published world: done within a bound of the least time there could be, and nobody killed by the kernel.
+"""Each world: done within a bound of the least time there could be, and nobody killed by the kernel.
 
 The bounds are a tenth above what was measured over seeds 1 to 4 (docs/worlds.md has the table).
 """
@@ -13,21 +13,51 @@ from loadkeeper.simulate import simulate
 
 WORLDS = Path(__file__).parent / "worlds"
 BOUNDS = {
+    "arrivals": 1.18,
+    "beside-a-database": 1.08,
+    "big-node": 1.27,
     "bimodal": 1.40,
+    "capped": 1.21,
+    "crowd": 1.65,
+    "dirty-pages": 1.19,
+    "drift": 1.20,
+    "early-peak": 1.54,
+    "first-wave": 1.23,
     "foreign-cpu": 1.10,
     "foreign-memory": 1.34,
+    "half-a-core": 1.23,
+    "heavy-tail": 1.26,
+    "huge-pages": 1.61,
+    "hundreds": 1.59,
     "io-bound": 1.31,
+    "late-looks": 1.33,
     "late-spike": 1.70,
+    "late-stops": 1.50,
     "limit-change": 1.25,
     "never-fits": 2.42,
+    "not-to-be-paused": 1.20,
+    "one-core": 1.10,
     "plateau-memory": 1.29,
+    "promised-cpu": 1.50,
     "ramp": 1.66,
+    "sawtooth": 1.68,
     "short-tasks": 1.24,
+    "shrinking": 1.42,
+    "slow-exits": 1.61,
     "steady": 1.14,
+    "swapping": 1.81,
     "threads": 1.14,
+    "three-runs": 1.40,
+    "tmpfs": 1.82,
+    "two-budgets": 1.47,
     "two-priorities": 1.16,
+    "urgent": 1.17,
     "xz-budget": 1.40,
 }
+KILLS = {"shrinking": 2, "late-looks": 1}
+"""Where a limit that comes down below what is held, or a look that comes late, leaves nobody any time."""
+CAPS = {"capped": 2 << 30}
+"""What one worker may hold there."""
 FIXED_LOSES = ("bimodal", "late-spike", "plateau-memory", "ramp", "foreign-memory")
 
 
@@ -43,23 +73,25 @@ def test_every_world_has_a_bound() -> None:
 def test_world(name: str) -> None:
     result = simulate(_world(name), 1)
     assert result.finished
-    assert (result.kernel_kills, result.failed) == (0, 0)
+    assert result.failed == 0
+    assert result.kernel_kills <= KILLS.get(name, 0)
     assert result.makespan_ratio <= BOUNDS[name]
     never = [task for task in result.tasks if task.ended_at is None]
-    assert all(task.memory > 16 << 30 for task in never)
     assert len(never) == result.buried
+    limit = CAPS.get(name, 16 << 30)
+    assert all(task.memory > limit for task in never), "a task that fits alone was buried"
 
 
 @pytest.mark.parametrize("name", FIXED_LOSES)
 def test_a_fixed_number_of_workers_loses_work_where_decide_does_not(name: str) -> None:
     """The yardstick bites: without it the tests above could pass for want of trouble."""
     world = _world(name)
-    assert simulate(world, 1, fixed=world["node"]["cpus"]).kernel_kills > 0
+    assert simulate(world, 1, policy="fixed").kernel_kills > 0
 
 
 def test_many_more_workers_than_cores_where_they_wait() -> None:
     world = _world("io-bound")
-    assert simulate(world, 1, fixed=8).makespan > 5 * simulate(world, 1).makespan
+    assert simulate(world, 1, policy="fixed", most=8).makespan > 5 * simulate(world, 1).makespan
 
 
 def test_a_budget_is_kept_that_two_workers_at_a_time_break() -> None:
@@ -70,7 +102,7 @@ def test_a_budget_is_kept_that_two_workers_at_a_time_break() -> None:
 
     result = simulate(world, 2, watch=watch)
     assert most["decide"] <= 1 << 30
-    assert result.makespan < 0.7 * simulate(world, 2, fixed=1).makespan
+    assert result.makespan < 0.7 * simulate(world, 2, policy="fixed", most=1).makespan
     big = sorted((task.memory for task in result.tasks), reverse=True)[:2]
     assert sum(big) > 1 << 30
 

@@ -4,44 +4,72 @@
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from ..decide import DEFAULT, Parameters
 from .bound import lower_bound
-from .fixed import Fixed
-from .keeper import Counts, Keeper, Watch
+from .clairvoyant import Clairvoyant
+from .counts import Counts
+from .keeper import Keeper, Watch
 from .machine import Machine
+from .peers import PEERS
+from .recording import Recording
 from .result import Result, TaskResult
 from .work import Work
 from .world import read_world
 
-__all__ = ["Result", "TaskResult", "Watch", "simulate"]
+__all__ = ["DECIDE", "POLICIES", "Recording", "Result", "TaskResult", "Watch", "simulate"]
+
+DECIDE = "decide"
+POLICIES = (DECIDE, *PEERS, "clairvoyant")
+"""Ours, what others do, and who knows the future."""
 
 GIVE_UP = 12.0
 """Lower bounds after which a world counts as not finished."""
 
 
-def simulate(
+def simulate(  # noqa: PLR0913 - what to play, and who is to look on
     world: Mapping[str, Any],
     seed: int = 1,
     *,
-    fixed: int | None = None,
+    policy: str = DECIDE,
+    most: int | None = None,
     parameters: Parameters = DEFAULT,
     watch: Watch | None = None,
+    recording: Recording | None = None,
 ) -> Result:
-    """Run the world with `decide`, or with a ``fixed`` number of workers; ``watch`` sees every look of `decide`.
+    """Run the world under one of `POLICIES`; ``watch`` sees every look of `decide`, ``recording`` what the machine did.
 
-    Raises UsageError for what is no world.
-    """
+    ``most``: the number of workers for those that take one; as many as cores without. Raises UsageError for what is no
+    world."""
     read = read_world(world)
     machine = Machine(read, seed)
     work = Work(read, machine, seed)
-    policy = Keeper(machine, work, parameters, watch) if fixed is None else Fixed(work, fixed)
     bound = lower_bound(read, work.tasks)
+    number = most or max(1, round(read.node.cpus))
+    playing: Playing
+    if policy == DECIDE:
+        playing = Keeper(machine, work, parameters, watch)
+    elif policy in PEERS:
+        playing = PEERS[policy](work, number)
+    else:
+        playing = Clairvoyant(work)
+    if recording is not None:
+        recording.limits = next(iter(work.limits.values()))
     while not work.is_done and machine.now < GIVE_UP * bound:
-        machine.advance(machine.now + policy.look())
-    counts = policy.counts if isinstance(policy, Keeper) else Counts()
-    return _result(work, bound, counts, "decide" if fixed is None else f"fixed {fixed}", seed)
+        machine.advance(machine.now + playing.look())
+        if recording is not None:
+            recording.look(machine)
+    return _result(work, bound, playing.counts, f"fixed {number}" if policy == "fixed" else policy, seed)
+
+
+class Playing(Protocol):
+    """Who decides."""
+
+    counts: Counts
+
+    def look(self) -> float:
+        """See, decide, act; seconds until the next look."""
 
 
 def _result(work: Work, bound: float, counts: Counts, policy: str, seed: int) -> Result:
@@ -59,6 +87,7 @@ def _result(work: Work, bound: float, counts: Counts, policy: str, seed: int) ->
         kernel_kills=work.machine.kernel_kills,
         ended=counts.ends,
         pauses=counts.pauses,
+        pauses_an_hour=counts.pauses / makespan * 3600 if makespan else 0.0,
         failed=len(work.failed),
         buried=len(work.buried),
         given_back=work.given_back,

@@ -6,7 +6,7 @@ others leave, the longest task, and max_workers. It is not always reachable: wor
 
 from collections.abc import Callable, Iterable
 
-from .machine import _taken
+from .machine import taken
 from .world import Pool, Task, World, size
 
 KEPT = 0.1
@@ -59,8 +59,8 @@ def _time_for(area: float, since: float, left: Callable[[float], float]) -> floa
 
 def _memory_left(world: World, at: float) -> float:
     total = _latest(world, at, "memory", float(size(world.node.memory)))
-    taken = sum(_taken(foreign, at) for foreign in world.foreign)
-    return (1 - KEPT) * total - size(world.node.base) - taken
+    others = sum(taken(foreign, at) for foreign in world.foreign)
+    return (1 - KEPT) * total - size(world.node.base) - others
 
 
 def _cpu_left(world: World, at: float) -> float:

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-from msgspec import Struct
-
 from ..decide import DEFAULT, Memory, Parameters, decide
 from ..model import (
     Decision,
@@ -16,6 +14,7 @@ from ..model import (
     WorkerSeen,
     WorkerState,
 )
+from .counts import Counts
 from .machine import Machine, Process
 from .work import Work
 
@@ -24,17 +23,6 @@ CPU_WINDOW = 0.5  # s over which a worker's cores are measured
 
 Watch = Callable[[Seen, Memory, Decision, Memory], None]
 """Called after each look with what was seen, what was remembered before, the decision, and what is remembered now."""
-
-
-class Counts(Struct):
-    """What was decided, for the result."""
-
-    looks: int = 0
-    pauses: int = 0
-    ends: int = 0
-    longest_pause: float = 0.0
-    below_pause: float = 0.0  # s that available was below the pause line
-    reasons: dict[str, int] = {}  # of ends
 
 
 class Keeper:
@@ -220,9 +208,7 @@ class Keeper:
         for id in new:
             reason: Reason = decision.ending[id].why.reason
             counts.reasons[reason.value] = counts.reasons.get(reason.value, 0) + 1
-        for worker in self.machine.workers.values():
-            if worker.paused_since is not None:
-                counts.longest_pause = max(counts.longest_pause, self.machine.now - worker.paused_since)
+        counts.note_pauses(self.machine)
 
 
 def _id(worker: Process) -> str:

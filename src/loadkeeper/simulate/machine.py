@@ -103,7 +103,7 @@ class Machine:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._touching = False  # somebody takes memory as fast as it can
         self._shared = False  # the shares of the cores are up to date
-        self._foreign_use = 0.0
+        self.foreign_use = 0.0
         self._schedule()
 
     def _schedule(self) -> None:
@@ -127,8 +127,8 @@ class Machine:
 
     # ------------------------------------------------------------------------------------------------------ readings
 
-    def foreign_memory(self) -> float:
-        return sum(_taken(foreign, self.now) for foreign in self.world.foreign)
+    def foreign_memory(self, at: float | None = None) -> float:
+        return sum(taken(foreign, self.now if at is None else at) for foreign in self.world.foreign)
 
     def foreign_threads(self) -> float:
         return sum(f.threads for f in self.world.foreign if f.since <= self.now < f.until)
@@ -254,7 +254,7 @@ class Machine:
         for worker, (share, threads) in zip(moving, wants, strict=True):
             worker.takes = threads * use(share, speed)
             worker.speed = progress(share, speed) * slow
-        self._foreign_use = foreign * speed
+        self.foreign_use = foreign * speed
         self._shared = True
 
     def _thrashing(self, moving: list[Process]) -> float:
@@ -276,7 +276,7 @@ class Machine:
             elif worker.want_stop and worker.stop_sent is not None and worker.state is WorkerState.RUNNING:
                 worker.obeyed = self.now - worker.stop_sent
         self.own_seconds += own * seconds
-        self.busy_seconds += (own + self._foreign_use) * seconds
+        self.busy_seconds += (own + self.foreign_use) * seconds
         if self.dirty:
             self.dirty = max(0.0, self.dirty - self._disk * seconds)
 
@@ -325,7 +325,7 @@ class Machine:
             self._gone(biggest)
 
 
-def _taken(foreign: Foreign, now: float) -> float:
+def taken(foreign: Foreign, now: float) -> float:
     if not foreign.since <= now < foreign.until:
         return 0.0
     grown = 1.0 if foreign.ramp <= 0 else min(1.0, (now - foreign.since) / foreign.ramp)

@@ -24,6 +24,7 @@ class Result(Struct, frozen=True):
     failed: int
     buried: int
     given_back: int
+    pauses_an_hour: float
     work_lost: float  # seconds of work begun and not finished, a share of the bound
     longest_pause: float
     looks: int

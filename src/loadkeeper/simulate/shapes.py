@@ -35,6 +35,11 @@ class Shape:
         self._at = [at for at, _ in points]
         self._share = [share for _, share in points]
 
+    @property
+    def points(self) -> Sequence[float]:
+        """Of progress, where it bends."""
+        return self._at
+
     def share(self, progress: float) -> float:
         """Of its peak, at this point of its own progress."""
         at, share = self._at, self._share

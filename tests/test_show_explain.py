@@ -9,6 +9,7 @@ from loadkeeper.errors import UsageError
 from loadkeeper.model import Outcome, Reason, RunState, TaskCounts, Why
 from loadkeeper.record.journal import NAME, Event, Fate, Header, Journal, Verb
 from loadkeeper.record.sentences import sentence
+from loadkeeper.show.bygone import bygone_runs, explain_bygone, explain_latest
 from loadkeeper.show.explain import explain, past, print_explained
 from loadkeeper.show.history import Files
 from loadkeeper.status import Status
@@ -190,3 +191,60 @@ def test_sentences_fold_between_words_on_a_terminal_and_nowhere_else(monkeypatch
     assert pipe.getvalue().splitlines() == [str(each) for each in told]
     assert max(map(len, terminal.getvalue().splitlines())) <= 60
     assert terminal.getvalue().split() == pipe.getvalue().split()
+
+
+# ------------------------------------------------------------------------------------------------- runs that are over
+
+
+def left_behind(state, run: str, name: str, began: float, *fates: Fate) -> None:
+    folder = state / "runs" / run
+    folder.mkdir(parents=True)
+    journal = Journal.open(str(folder / NAME), Header(run, name, "xz {}", 1, began))
+    for fate in fates:
+        journal.outcome(fate)
+    assert journal.close()
+
+
+@pytest.fixture
+def state(tmp_path):
+    done = Fate(1, b"a", 1, 1, Outcome.DONE, False, 0, 0, 1e9, 3.0)
+    left_behind(tmp_path, "aaaa0001", "nightly", 1e9, done)
+    failed = Fate(2, b"b c", 1, 2, Outcome.FAILED, False, 3, 0, 1e9, 2.0)
+    left_behind(tmp_path, "aaaa0002", "nightly", 2e9, done, failed, BACK)
+    many = [Fate(n, b"v", 1, n, Outcome.FAILED, False, 1, 0, 1e9, 1.0) for n in range(1, 31)]
+    left_behind(tmp_path, "aaaa0003", "broken", 1.5e9, *many)
+    (tmp_path / "runs" / "no-run").mkdir()
+    return str(tmp_path)
+
+
+def of_the_past(state, name: str) -> dict[str, str]:
+    return {each.subject: each.sentence for each in explain_bygone(bygone_runs(state, set()), name)}
+
+
+def test_a_run_that_is_over_says_what_became_of_it(state):
+    told = of_the_past(state, "nightly")
+    assert "1 task done, 1 failed, 1 attempt given back; 3.0 s of pauses; xz {}" in told["run aaaa0002 nightly"]
+    assert told["task aaaa0002:2 (b c), attempt 1"] == "failed with exit code 3 after 2.0 s"
+    assert "given back" in told["task aaaa0002:18 (v), attempt 1"]
+    assert "1 task done" in of_the_past(state, "aaaa0001")["run aaaa0001 nightly"]
+
+
+def test_a_task_and_a_worker_of_a_run_that_is_over(state):
+    assert set(of_the_past(state, "nightly:2")) == {"task aaaa0002:2 (b c), attempt 1"}
+    assert set(of_the_past(state, "2")) == {"task aaaa0002:2 (b c), attempt 1"}, "of the latest run"
+    assert set(of_the_past(state, "aaaa0001.1")) == {"worker aaaa0001.1 (task aaaa0001:1)"}
+    assert of_the_past(state, "nobody") == {}
+    with pytest.raises(UsageError, match="no attempt at a task 77"):
+        of_the_past(state, "nightly:77")
+
+
+def test_of_many_that_failed_some_are_told_and_the_others_counted(state):
+    told = explain_bygone(bygone_runs(state, set()), "broken")
+    assert len(told) == 22
+    assert told[-1].sentence.startswith("10 more attempts")
+
+
+def test_living_runs_are_not_of_the_past(state):
+    assert [run.header.run for run in bygone_runs(state, {"aaaa0002"})] == ["aaaa0003", "aaaa0001"]
+    assert explain_latest([]) == []
+    assert "aaaa0002" in explain_latest(bygone_runs(state, set()))[0].subject

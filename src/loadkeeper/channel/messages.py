@@ -37,6 +37,12 @@ class Change(Struct, frozen=True, tag="change"):
     names: list[str] = []
 
 
+class Forget(Struct, frozen=True, tag="forget"):
+    """What was learned of these kinds is to be forgotten; of all without names. `Steered` names what was known."""
+
+    names: list[str] = []
+
+
 class Answer(Struct, frozen=True, tag="status"):
     status: Status
 
@@ -47,7 +53,7 @@ class Rejected(Struct, frozen=True, tag="rejected"):
     error: str
 
 
-ToLoadManager = Hello | Report | Bye | AskStatus | Steer | Change
+ToLoadManager = Hello | Report | Bye | AskStatus | Steer | Change | Forget
 FromLoadManager = Welcome | Verdict | Answer | Steered | Rejected
 
 _encoder = msgspec.msgpack.Encoder()

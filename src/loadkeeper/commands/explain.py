@@ -1,10 +1,15 @@
 """``loadkeeper explain``: why something starts, waits, stands or was given back, in sentences with figures."""
 
+import os
+
 import click
 import msgspec
 
+from ..errors import UsageError
+from ..record.places import state_dir
+from ..show.explain import Explained, print_explained
 from ..show.explain import explain as explained
-from ..show.explain import print_explained
+from ..status import Status
 from .reading import read_status
 
 
@@ -12,16 +17,37 @@ from .reading import read_status
 @click.argument("name", required=False, metavar="[RUN|POOL|WORKER|TASK]")
 @click.option("--json", "as_json", is_flag=True, help="A JSON array of {subject, sentence}.")
 def explain(name: str | None, as_json: bool) -> int:
-    """Say why: why nothing starts, why a worker is paused and when it goes on, why a task was given back.
+    """Say why: why nothing starts, why a worker is paused and when it goes on, why a task was given back, failed or was
+    buried, in runs that are over too.
 
     \b
-    loadkeeper explain              everything of this user
+    loadkeeper explain              everything of this user; where nothing runs, the last run
     loadkeeper explain nightly      a run, by its name
+    loadkeeper explain nightly:12   a task
     loadkeeper explain 3f9a12c4.17  a worker
     """
-    told = explained(read_status(), name)
+    told = _told(read_status(), name)
     if as_json:
         click.echo(msgspec.json.encode(told).decode())
     else:
         print_explained(told)
     return 0
+
+
+def _told(status: Status, name: str | None) -> list[Explained]:
+    """Of the living first. Raises UsageError for a name that no run has or had."""
+    if name is None and status.runs:
+        return explained(status)
+    try:
+        return explained(status, name) if name is not None else explained(status) + _bygone(status, None)
+    except UsageError:
+        if name is None or not (told := _bygone(status, name)):
+            raise
+        return told
+
+
+def _bygone(status: Status, name: str | None) -> list[Explained]:
+    from ..show.bygone import bygone_runs, explain_bygone, explain_latest
+
+    runs = bygone_runs(state_dir(os.environ), {run.id for run in status.runs})
+    return explain_latest(runs) if name is None else explain_bygone(runs, name)

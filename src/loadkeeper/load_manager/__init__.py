@@ -8,8 +8,10 @@ import select
 import time
 from functools import partial
 
+from msgspec.structs import replace
+
 from ..channel.address import Place
-from ..channel.messages import Answer, AskStatus, Change, Rejected, Steer, Steered
+from ..channel.messages import Answer, AskStatus, Change, Forget, Rejected, Steer, Steered
 from ..channel.server import Server
 from ..decide import Memory, decide
 from ..errors import SettingsError
@@ -20,7 +22,10 @@ from ..sense.node import NodeReading, NodeSensor
 from ..sense.own import OwnCpu
 from ..sense.workers import WorkerSensor
 from . import answers
+from .black_box import BlackBox
 from .figures import figures, measure
+from .keeping import Keeping
+from .knowledge import Knowledge
 from .runs import Run
 from .seeing import Obedience, Picture, see
 
@@ -46,9 +51,10 @@ IDLE_LOOK = 0.1
 class LoadManager:
     """Watches the node and every run on it; answers each with the whole state that it should be in.
 
-    ``stay`` keeps it when the last run has left. Raises `channel.server.Taken` when the place has one already."""
+    ``stay`` keeps it when the last run has left; ``keeping`` says where what it learns and decides is kept. Raises
+    `channel.server.Taken` when the place has one already."""
 
-    def __init__(self, place: Place, *, stay: bool = False) -> None:
+    def __init__(self, place: Place, *, stay: bool = False, keeping: Keeping | None = None) -> None:
         self._server = Server(place)
         self._stay = stay
         self._runs: dict[str, Run] = {}
@@ -56,7 +62,9 @@ class LoadManager:
         self._workers = WorkerSensor()
         self._own = OwnCpu()
         self._guard = Guard()
-        self._memory = Memory()
+        self._knowledge = Knowledge(keeping.kinds) if keeping is not None else None
+        self._black_box = BlackBox(keeping.black_box) if keeping is not None else None
+        self._memory = Memory(kinds=self._knowledge.kinds if self._knowledge is not None else {})
         self._decision: Decision | None = None
         self._obedience = Obedience()
         self._me = myself()
@@ -85,6 +93,10 @@ class LoadManager:
         finally:
             self._server.close()
             self._epoll.close()
+            if self._knowledge is not None:
+                self._knowledge.close()
+            if self._black_box is not None:
+                self._black_box.close()
 
     def stop(self) -> None:
         """Leave at the next turn; the runs bring up another if they still live."""
@@ -119,6 +131,8 @@ class LoadManager:
                 self._steered(sender, message)
             elif isinstance(message, Change):
                 self._changed(sender, message)
+            elif isinstance(message, Forget):
+                self._forgot(sender, message)
 
     def _joined(self, sender: bytes, hello: Hello) -> None:
         process = Process.open(hello.pid, hello.start_time)
@@ -142,6 +156,8 @@ class LoadManager:
             self._look_soon(now)
 
     def _left(self, name: str) -> None:
+        if name in self._runs and self._runs[name].exits:
+            self._look()  # its last workers teach
         run = self._runs.pop(name, None)
         if run is not None:
             self._forget(run)
@@ -169,6 +185,14 @@ class LoadManager:
             return
         self._server.send(sender, Steered(reached, unknown))
         self._look_soon(time.monotonic())
+
+    def _forgot(self, sender: bytes, message: Forget) -> None:
+        known = self._memory.kinds
+        gone = [name for name in known if not message.names or name in message.names]
+        self._memory = replace(self._memory, kinds={name: kind for name, kind in known.items() if name not in gone})
+        if self._knowledge is not None:
+            self._knowledge.offer(self._memory.kinds)
+        self._server.send(sender, Steered(gone, [name for name in message.names if name not in gone]))
 
     # ------------------------------------------------------------------------------------------------------ guard
 
@@ -202,8 +226,13 @@ class LoadManager:
             node, self._workers, self._own.last, self._obedience, throttled, self._swept, self._swept_available
         )
         seen = see(runs, picture, self._jitter)
-        self._decision, self._memory = decide(seen, self._memory)
+        before = self._memory
+        self._decision, self._memory = decide(seen, before)
+        if self._knowledge is not None:
+            self._knowledge.offer(self._memory.kinds)
         self._answer(runs, now)
+        if self._black_box is not None:
+            self._black_box.note(before, seen, self._decision, self._epoch)
         self._looked = now
         self._look_at = now + (self._decision.next_look if runs else IDLE_LOOK)
 

@@ -8,11 +8,12 @@ def main() -> None:
     from ..channel.server import Taken
     from ..linux.scheduling import lock_memory, raise_priority
     from . import LoadManager
+    from .keeping import of_this_node
 
     raise_priority()  # before ZeroMQ starts its threads, which inherit it; being refused is normal
     lock_memory()
     try:
-        manager = LoadManager(Place(sys.argv[1]))
+        manager = LoadManager(Place(sys.argv[1]), keeping=of_this_node())
     except Taken:
         return
     manager.manage()

@@ -131,6 +131,7 @@ class ProcessManager:
         """Nobody is left behind, after a ``fault`` neither; what was written is printed and on disk."""
         self._actor.end(dict.fromkeys(self._crew.workers.values(), Why(Reason.HALT)), time.monotonic(), kill=True)
         self._reaper.end_leftovers()
+        self._send_report(time.monotonic())  # the last workers teach what those of their kind need, too
         self._member.leave()
         left = self._left()
         self.job.source.close()

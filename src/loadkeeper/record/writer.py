@@ -60,7 +60,12 @@ class Writer(Generic[Record]):
     @property
     def full(self) -> bool:
         """More waits for the disk than should: start nothing new until it has caught up."""
-        return self._put_bytes - self._written_bytes >= BOUND
+        return self.waiting >= BOUND
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that are not written yet."""
+        return self._put_bytes - self._written_bytes
 
     @property
     def fault(self) -> str | None:

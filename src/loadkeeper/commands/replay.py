@@ -1,0 +1,74 @@
+"""``replay``: the decisions of the past through today's rules."""
+
+import os
+from datetime import datetime
+from glob import escape, glob
+
+import click
+import msgspec
+
+from ..errors import UsageError
+from ..load_manager.black_box import Replay, read
+from ..load_manager.black_box import replay as replayed
+from ..record.places import state_dir
+from ..show.bygone import bygone_runs
+from ..units import format_duration
+from .reading import read_status
+
+TOLD = 10
+"""Differences that are named; the others are only counted."""
+
+
+@click.command(short_help="Play the decisions of a past run again, and name what would be decided otherwise.")
+@click.argument("run", required=False, metavar="[RUN]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, with every difference.")
+def replay(run: str | None, as_json: bool) -> int:
+    """Give what a load manager saw at each look of RUN (of all that is kept without one) to today's rules again, and
+    compare. An unchanged program decides the same; after an upgrade this shows what changed. Exit code 1: it differs.
+
+    \b
+    loadkeeper replay nightly
+    loadkeeper replay --json | jq '.differences | length'
+    """
+    wanted = _id_of(run) if run is not None else None
+    found = [replayed(read(box), wanted) for box in sorted(glob(f"{escape(state_dir(os.environ))}/black-box/*/"))]
+    told = max(found, key=lambda one: one.looks, default=Replay(0, 0, None, None, []))
+    if run is not None and not told.looks:
+        raise UsageError(
+            f"nothing is kept of the decisions for {run}; the black box holds the last 64 MiB of each node"
+        )
+    if as_json:
+        click.echo(msgspec.json.encode(told).decode())
+    else:
+        _tell(told)
+    return 1 if told.differences else 0
+
+
+def _id_of(name: str) -> str:
+    """Of a run that lives or is remembered. Raises UsageError."""
+    status = read_status()
+    for living in status.runs:
+        if name in (living.id, living.name):
+            return living.id
+    for bygone in bygone_runs(state_dir(os.environ), set()):
+        if name in (bygone.header.run, bygone.header.name):
+            return bygone.header.run
+    raise UsageError(f"there is no run {name}; `loadkeeper explain` without a name tells of the last one")
+
+
+def _tell(told: Replay) -> None:
+    if told.began is None or told.ended is None:
+        click.echo("nothing is kept to be played again")
+        return
+    since = datetime.fromtimestamp(told.began).strftime("%Y-%m-%d %H:%M:%S")
+    click.echo(f"{told.looks} looks in {format_duration(told.ended - told.began)} from {since} on")
+    click.echo(
+        "all of them decided the same" if not told.differences else f"{len(told.differences)} decided otherwise:"
+    )
+    for difference in told.differences[:TOLD]:
+        at = datetime.fromtimestamp(difference.at).strftime("%H:%M:%S.%f")[:-3]
+        click.echo(f"  {at}  {difference.what}")
+    if len(told.differences) > TOLD:
+        click.echo(f"  and {len(told.differences) - TOLD} more")
+    if told.skipped:
+        click.echo(f"{told.skipped} looks stand before the first memory that was kept, or behind a gap")

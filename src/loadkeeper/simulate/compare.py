@@ -1,7 +1,7 @@
 """Many worlds under many policies, in processes of their own, and what comes out by group."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from os import sched_getaffinity
 from typing import Any
@@ -80,24 +80,45 @@ def _mean(figures: Sequence[float]) -> float:
 
 
 def table(made: Sequence[Row]) -> str:
-    """As Markdown."""
-    lines = [
-        "| worlds | policy | makespan ÷ bound | worst | not whole | kernel kills a run | ends a run "
-        "| work lost ÷ bound | pauses an hour | longest pause |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {row.group} | {row.policy} | {_figure(row.makespan_ratio)} | {_figure(row.worst_ratio)} "
-        f"| {f'{row.unfinished} of {row.runs}' if row.unfinished else '0'} | {_count(row.kernel_kills)} "
-        f"| {_count(row.ended)} | {row.work_lost:.2f} | {row.pauses_an_hour:.0f} | {row.longest_pause:.0f} s |"
-        for row in made
-    ]
+    """As Markdown: by group of worlds, then all of them in figures."""
+    policies = list(dict.fromkeys(row.policy for row in made))
+    groups: dict[str, dict[str, Row]] = {}
+    for row in made:
+        groups.setdefault(row.group, {})[row.policy] = row
+    every = groups.pop("all")
+    lines = _head("makespan ÷ bound", policies)
+    lines += [_line(group, [_cell(rows[policy]) for policy in policies]) for group, rows in groups.items()]
+    lines += ["", *_head("all worlds", policies)]
+    for name, figure in _FIGURES.items():
+        lines.append(_line(name, [figure(every[policy]) for policy in policies]))
     return "\n".join(lines)
 
 
-def _figure(ratio: float) -> str:
+def _head(what: str, policies: Sequence[str]) -> list[str]:
+    return [_line(what, policies), "|---" * (len(policies) + 1) + "|"]
+
+
+def _line(name: str, cells: Sequence[str]) -> str:
+    return f"| {' | '.join([name, *cells])} |"
+
+
+def _cell(row: Row) -> str:
+    """``1.21``, and what went wrong: `☠` kernel kills a run, `✗` runs that are not whole."""
+    kills = f" ☠{row.kernel_kills:.1f}" if row.kernel_kills else ""
+    return f"{_ratio(row.makespan_ratio)}{kills}{f' ✗{row.unfinished}/{row.runs}' if row.unfinished else ''}"
+
+
+def _ratio(ratio: float) -> str:
     return "never" if math.isinf(ratio) else f"{ratio:.2f}"
 
 
-def _count(figure: float) -> str:
-    return "0" if not figure else f"{figure:.1f}"
+_FIGURES: dict[str, Callable[[Row], str]] = {
+    "makespan ÷ bound, geometric mean of the whole runs": lambda row: _ratio(row.makespan_ratio),
+    "the worst of them": lambda row: _ratio(row.worst_ratio),
+    "kernel kills a run": lambda row: f"{row.kernel_kills:.1f}",
+    "runs that are not whole": lambda row: f"{row.unfinished} of {row.runs}",
+    "ends a run": lambda row: f"{row.ended:.1f}",
+    "work lost ÷ bound": lambda row: f"{row.work_lost:.2f}",
+    "pauses an hour": lambda row: f"{row.pauses_an_hour:.0f}",
+    "longest pause": lambda row: f"{row.longest_pause:.0f} s",
+}

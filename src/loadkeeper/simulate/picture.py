@@ -113,11 +113,15 @@ def _panel(
     recording: Recording, scale: _Scale, panel: Panel, whole: float, amount: Callable[[Standing], float]
 ) -> Iterator[str]:
     """Bands, one on the other in the order in which the workers were started; at the bottom the others."""
-    moments = recording.moments
     bands: dict[int, list[Point]] = {}
     others: list[Point] = []
-    for moment in moments:
+    before: set[int] = set()
+    for moment in recording.moments:
         x = scale.x(moment.at)
+        if before != moment.workers.keys():  # somebody came or went: the others move there, not on the way
+            for n in before:
+                bands[n].append((x, *bands[n][-1][1:]))
+        before = set(moment.workers)
         level = (moment.others if amount is _memory else moment.others_cores) / whole
         others.append((x, 0.0, level, False))
         for n in sorted(moment.workers):

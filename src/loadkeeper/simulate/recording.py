@@ -5,7 +5,7 @@ from msgspec import Struct
 from ..model import Limits, Outcome, WorkerState
 from .machine import Machine
 
-MOST = 480
+MOST = 240
 """Moments that are kept; beyond, every other one goes."""
 
 

@@ -59,6 +59,17 @@ def test_the_oldest_of_too_many_go_and_what_was_not_used_for_long(tmp_path, monk
     assert read(path)["k1"].used == pytest.approx(now - 99, abs=0.01), "nothing new was learned of it"
 
 
+def test_what_is_brought_from_before_weighs_less_and_keeps_the_greatest(tmp_path):
+    path = str(tmp_path / "k.json")
+    long = Kind(peaks=(900, *range(100, 163)), fill=0.5, fills=200, count=64)
+    write(path, {"a": Known(time.time(), long)})
+    one = Knowledge(path)
+    assert one.kinds["a"].peaks == (900, *range(148, 163))
+    assert one.kinds["a"].fills == 16
+    one.close()
+    assert read(path)["a"].kind == long, "nothing new was learned"
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b'{"version": 1}', b'{"version": 1, "kinds": {"x": {"used": "y"}}}', b"[" * 100_000]
 )

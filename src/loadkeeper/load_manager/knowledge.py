@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..decide import Kind
 from ..errors import LoadkeeperError
@@ -24,6 +25,8 @@ MOST = 1000
 """Kinds that are kept, those that were used last."""
 KEPT_FOR = 180 * 86400.0
 """Seconds since a kind was used last."""
+BROUGHT = 16
+"""Peaks of each kind that a load manager begins with."""
 LONGEST = 4096
 """Characters of a name; a longer one (a whole script) is learned anew each time."""
 
@@ -98,7 +101,8 @@ class Knowledge:
 
     @property
     def kinds(self) -> dict[str, Kind]:
-        return {name: known.kind for name, known in self._known.items()}
+        """What earlier load managers learned; it weighs less than what is learned from now on."""
+        return {name: _aged(known.kind) for name, known in self._known.items()}
 
     def offer(self, kinds: Mapping[str, Kind]) -> None:
         """What is known now. Costs nothing: the thread looks at it when it is time."""
@@ -150,3 +154,12 @@ class Knowledge:
         if fault != self._fault:
             self._fault = fault
             print(f"loadkeeper: {fault}", file=sys.stderr, flush=True)
+
+
+def _aged(kind: Kind) -> Kind:
+    """The last peaks and the greatest, so that a program that was changed meanwhile is soon known anew: a kind has 64,
+    and would need as many tasks for it."""
+    last = kind.peaks[-BROUGHT:]
+    if kind.peaks and max(kind.peaks) > max(last):
+        last = (max(kind.peaks), *last[1:])
+    return replace(kind, peaks=last, fills=min(kind.fills, BROUGHT))

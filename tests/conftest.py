@@ -25,6 +25,30 @@ def lasting_program(tmp_path_factory):
     made.close()
 
 
+# ---------------------------------------------------------------------------------------- those that share the machine
+
+BUSY = (
+    "test_bad_input",
+    "test_decide_",
+    "test_gnu_parallel",
+    "test_help",
+    "test_house",
+    "test_settings_from_files",
+    "test_show_",
+    "test_simulate_",
+    "test_sources",
+    "test_template",
+    "test_units",
+)
+"""Files whose tests may run beside each other: nothing in them is about time, load or what else runs on the node."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.name.startswith(BUSY):
+            item.add_marker("beside")
+
+
 # ------------------------------------------------------------------------------------------------------- the long modes
 
 _reports: list[pytest.TestReport] = []

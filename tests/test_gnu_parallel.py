@@ -46,6 +46,8 @@ ROWS = [
     ["-k", "-r", "-a", "gaps", "echo", "{#}x{}"],
     ["-k", "-0", "-a", "nul", "echo"],
     ["-k", "-d", ",", "-a", "commas", "echo"],
+    ["-k", "-d", "\\377", "-a", "bytes", "echo"],
+    ["-k", "-d", "\\054", "-a", "commas", "echo"],
     ["-k", "--colsep", ",", "-a", "table", "echo {2} {1}; echo {}"],
     ["-k", "--colsep", r"\s*,\s*", "-a", "table", "echo", "{2.}", "{1/}"],
     # commands as values
@@ -93,6 +95,7 @@ def here(tmp_path):
         made = tmp_path / name
         made.mkdir()
         (made / "three").write_text("1\n2\n3\n")
+        (made / "bytes").write_bytes(b"a\xffb\xff")
         (made / "gaps").write_text("\n1\n\n2\n")
         (made / "two").write_text("x y\nz")
         (made / "nul").write_bytes(b"a\nb\0c\0")

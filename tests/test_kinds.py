@@ -5,13 +5,14 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.program import Program, wait_until
 
 from loadkeeper.decide import Kind
 from loadkeeper.errors import LoadkeeperError
-from loadkeeper.load_manager import knowledge
+from loadkeeper.load_manager import keeping, knowledge
 from loadkeeper.load_manager.knowledge import Knowledge, Known, forget, read, write
 
 KIND = Kind(peaks=(100, 300, 200), fill=0.5, fills=3, cpu=0.9, count=7)
@@ -113,6 +114,27 @@ def test_forgetting_some_or_all(tmp_path):
     assert read(path) == {}
 
 
+def test_nodes_that_share_a_home_share_no_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOADKEEPER_STATE_DIR", str(tmp_path))
+    here = keeping.of_this_node()
+    assert here == keeping.of_this_node()
+    other = SimpleNamespace(nodename=f"{os.uname().nodename}2")
+    monkeypatch.setattr(os, "uname", lambda: other)
+    there = keeping.of_this_node()
+    assert not set(here) & set(there)
+
+
+def test_what_nodes_left_that_are_gone_does_not_stay(tmp_path):
+    for name in ("kinds/old.json", "kinds/new.json", "black-box/old/1.box", "black-box/new/1.box"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    for name in ("kinds/old.json", "black-box/old"):
+        os.utime(tmp_path / name, (0, time.time() - keeping.KEPT_FOR - 60))
+    keeping.tidy(str(tmp_path))
+    assert sorted(path.name for path in tmp_path.glob("*/*")) == ["new", "new.json"]
+
+
 # -------------------------------------------------------------------------------------------------------- the program
 
 HOLD = "python3 -c 'import time; b = bytearray({} << 20); time.sleep(0.6)'"
@@ -133,7 +155,7 @@ def test_the_next_load_manager_knows_what_the_last_one_learned(program):
     assert 60 << 20 < known["least"] <= known["most"] < 110 << 20
     assert "holder" in program.call("kinds").stdout.decode()
     program.start("run", "--kind", "holder", "-j1", "sleep", ":::", "20")
-    run = wait_until(lambda: (s := program.ask()) and s.runs and s.runs[0], 10, "no run")
+    run = wait_until(lambda: (s := program.ask()) and s.runs and s.runs[0].pools and s.runs[0], 10, "no run")
     assert run.pools[0].kind.samples == 3
 
 
@@ -157,5 +179,7 @@ def test_a_killed_load_manager_leaves_what_it_had_learned(program):
     first = program.ask()
     os.kill(first.node.pid, signal.SIGKILL)
     wait_until(lambda: (s := program.ask()) and s.node.pid != first.node.pid and s.runs, 10, "no other one")
-    again = wait_until(lambda: (s := program.ask()) and s.runs and s.runs[0].pools[0].kind.samples, 10, "no figures")
+    again = wait_until(
+        lambda: (s := program.ask()) and s.runs and s.runs[0].pools and s.runs[0].pools[0].kind.samples, 10, "none"
+    )
     assert again >= seen

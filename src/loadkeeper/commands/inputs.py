@@ -84,11 +84,13 @@ def cut(options: Mapping[str, Any]) -> Cut:
 
 
 def escaped(text: str) -> str:
-    """What C's escapes in a text stand for: `\\n`, `\\0`, `\\054`, `\\x2c`."""
+    """What C's escapes in a text stand for: `\\n`, `\\0`, `\\054`, `\\x2c`. A number is a byte, not a character."""
 
     def one(found: re.Match[str]) -> str:
         octal, hexadecimal, letter = found.groups()
-        return _LETTERS[letter] if letter else chr(int(octal, 8) if octal else int(hexadecimal, 16))
+        return (
+            _LETTERS[letter] if letter else os.fsdecode(bytes([int(octal, 8) & 255 if octal else int(hexadecimal, 16)]))
+        )
 
     return _ESCAPE.sub(one, text)
 

@@ -12,7 +12,7 @@ import click
 from ..channel.address import places
 from ..channel.client import Client
 from ..channel.messages import Forget
-from ..decide import DEFAULT
+from ..decide import likely_peak
 from ..errors import ChannelError, LoadkeeperError, UsageError
 from ..load_manager.knowledge import Known, forget, read
 from ..record.places import state_dir
@@ -63,7 +63,7 @@ def _figures(known: Known) -> dict[str, float | int | None]:
     reach."""
     kind, peaks = known.kind, sorted(known.kind.peaks)
     return {
-        "peak_memory": peaks[min(len(peaks) - 1, int(DEFAULT.quantile * len(peaks)))] if peaks else None,
+        "peak_memory": likely_peak(kind),
         "least": peaks[0] if peaks else None,
         "most": peaks[-1] if peaks else None,
         "fill": kind.fill,

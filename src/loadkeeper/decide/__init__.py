@@ -3,8 +3,9 @@
 `decide` knows no clock, file, randomness or log. Read `policy` first: its body is a table of contents.
 """
 
+from .kinds import likely_peak
 from .memory import Kind, Memory
 from .parameters import DEFAULT, Parameters
 from .policy import decide
 
-__all__ = ["DEFAULT", "Kind", "Memory", "Parameters", "decide"]
+__all__ = ["DEFAULT", "Kind", "Memory", "Parameters", "decide", "likely_peak"]

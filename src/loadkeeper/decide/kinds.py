@@ -10,7 +10,7 @@ from math import ceil
 from typing import NamedTuple
 
 from .memory import Kind
-from .parameters import Parameters
+from .parameters import DEFAULT, Parameters
 
 
 class Claim(NamedTuple):
@@ -63,6 +63,12 @@ def bounded(claim: Claim, least: float, most: float | None) -> Claim:
     if most is not None:
         claim = Claim(min(claim.likely, most), min(claim.expected, most))
     return Claim(max(claim.likely, least), max(claim.expected, least))
+
+
+def likely_peak(kind: Kind, p: Parameters = DEFAULT) -> int | None:
+    """Bytes that one more is likely to reach, for people: the quantile that claims rest on."""
+    peaks = sorted(kind.peaks)
+    return peaks[min(len(peaks) - 1, int(p.quantile * len(peaks)))] if peaks else None
 
 
 def usual(kind: Kind, p: Parameters) -> float:

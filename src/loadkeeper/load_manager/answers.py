@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from ..decide import DEFAULT, Kind, Memory
+from ..decide import Kind, Memory, likely_peak
 from ..model import Decision, Reason, RunState, TaskCounts, Want, Why, WorkerReport, WorkerState
 from ..record.sentences import sentence
 from ..sense.node import NodeReading
@@ -99,9 +99,7 @@ def _pools(run: Run, view: View) -> list[PoolStatus]:
 def _kind(name: str, memory: Memory) -> KindStatus:
     """What was learned of the kind: its peak is the quantile that claims rest on."""
     kind = memory.kinds.get(name, Kind())
-    peaks = sorted(kind.peaks)
-    peak = peaks[min(len(peaks) - 1, int(DEFAULT.quantile * len(peaks)))] if peaks else None
-    return KindStatus(peak, kind.cpu, kind.count, name)
+    return KindStatus(likely_peak(kind), kind.cpu, kind.count, name)
 
 
 def _worker(run: Run, worker: WorkerReport, view: View) -> WorkerStatus:

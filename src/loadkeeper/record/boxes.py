@@ -5,6 +5,7 @@ was cut off at the end of a file (a kill, a full disk) is passed over.
 """
 
 import contextlib
+import errno
 import os
 import time
 import zlib
@@ -97,7 +98,7 @@ class _Sink:
             if self._size - begin < len(frame):  # a full disk took half of it
                 os.ftruncate(self._file, begin)
                 self._size = begin
-                raise OSError(28, "No space left on device")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise Refused(f"{self._directory}: {error.strerror}") from error
 

@@ -180,27 +180,24 @@ class Reference(Peer):
         elif machine.available() < 0.03 * total:
             return  # its list of whom to end is made and dropped
         elif sum(held) > reserve:
-            self._end_excess(living, sum(held) - reserve)
+            self._relieve(living, sum(held) - reserve, lambda worker: worker.rss, self.end)
         elif cores + share <= limit and standing:
             machine.go_on(standing[0])
         elif cores + share <= limit and sum(held) + 2 * mean < reserve - KEPT * total:
             self.fill(len(machine.workers) + 1)
         elif cores > limit:
-            self._pause_excess([worker for worker in living if not worker.want_stop], cores - limit)
+            self._relieve(self.living(paused=False), cores - limit, lambda worker: worker.takes, self.pause)
 
-    def _end_excess(self, living: list[Process], excess: float) -> None:
-        for worker in living:
+    @staticmethod
+    def _relieve(
+        workers: list[Process], excess: float, part: Callable[[Process], float], act: Callable[[Process], None]
+    ) -> None:
+        """In start order, until the excess is covered."""
+        for worker in workers:
             if excess <= 0:
                 return
-            excess -= worker.rss
-            self.end(worker)
-
-    def _pause_excess(self, running: list[Process], excess: float) -> None:
-        for worker in running:
-            if excess <= 0:
-                return
-            excess -= worker.takes
-            self.pause(worker)
+            excess -= part(worker)
+            act(worker)
 
 
 PEERS: dict[str, Callable[[Work, int], Peer]] = {

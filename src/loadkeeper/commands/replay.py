@@ -31,8 +31,8 @@ def replay(run: str | None, as_json: bool) -> int:
     loadkeeper replay --json | jq '.differences | length'
     """
     wanted = _id_of(run) if run is not None else None
-    found = [replayed(read(box), wanted) for box in sorted(glob(f"{escape(state_dir(os.environ))}/black-box/*/"))]
-    told = max(found, key=lambda one: one.looks, default=Replay(0, 0, None, None, []))
+    boxes = sorted(glob(f"{escape(state_dir(os.environ))}/black-box/*/"))
+    told = _together([replayed(read(box), wanted) for box in boxes])
     if run is not None and not told.looks:
         raise UsageError(
             f"nothing is kept of the decisions for {run}; the black box holds the last 64 MiB of each node"
@@ -42,6 +42,17 @@ def replay(run: str | None, as_json: bool) -> int:
     else:
         _tell(told)
     return 1 if told.differences else 0
+
+
+def _together(found: list[Replay]) -> Replay:
+    """What all nodes of this user have kept."""
+    return Replay(
+        looks=sum(one.looks for one in found),
+        skipped=sum(one.skipped for one in found),
+        began=min((one.began for one in found if one.began is not None), default=None),
+        ended=max((one.ended for one in found if one.ended is not None), default=None),
+        differences=[difference for one in found for difference in one.differences],
+    )
 
 
 def _id_of(name: str) -> str:

@@ -233,6 +233,7 @@ def test_a_terminal_that_goes_away(program):
         process = subprocess.Popen(
             ["setsid", "--ctty", *prefix, *map(str, program.command("run", f"sleep 2; touch {made_file}", ":::", "a"))],
             env=program.environment,
+            cwd=program.root,
             stdin=screen.tty,
             stdout=screen.tty,
             stderr=screen.tty,

@@ -29,11 +29,12 @@ class Amount(Struct, frozen=True, omit_defaults=True):
 
 class Lines(Struct, frozen=True, omit_defaults=True):
     """Where a gauge's three lines lie; ``None`` where it has none. For memory these are bytes *available*, so lower is
-    worse; for every other gauge higher is worse."""
+    worse; for every other gauge higher is worse, but for a sensor of which the user says that it falls."""
 
     hold: float | None = None
     pause: float | None = None
     end: float | None = None
+    falling: bool = False  # of a sensor: lower is worse
 
 
 class Limits(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -228,6 +229,7 @@ class Report(Struct, frozen=True, tag="report"):
     confirmed: int = 0  # the last verdict that the process manager has made true
     wants: dict[str, Want] = {}  # the operator's wants as last heard, so that the next load manager knows them
     changes: dict[str, str] = {}  # ... and what he changed of the settings, by option
+    sensors: dict[str, float | None] = {}  # the run's own gauges
 
 
 class Hello(Struct, frozen=True, tag="hello"):
@@ -376,7 +378,8 @@ class Seen(Struct, frozen=True, kw_only=True):
     own: float = 0.0  # cores of it that are ours: workers, exits, process and load managers
     gauges: dict[
         str, float | None
-    ] = {}  # every other gauge: `swap`, `pressure.cpu`, `pressure.memory`, `pressure.io`, sensors
+    ] = {}  # every other gauge of the node: `swap`, `pressure.cpu`, `pressure.memory`, `pressure.io`
+    sensors: dict[str, dict[str, float | None]] = {}  # by run: gauges of the user's own
     dirty: int = 0  # bytes dirty or in writeback
     swap_total: int = 0  # bytes; gauge `swap` is the share of it in use
     swept: float | None = None  # when the workers' memory was last read, and ...

@@ -65,6 +65,8 @@ class RunSettings(Struct, frozen=True, kw_only=True):
     delay: float = 0.0  # seconds between two starts, at least
     halt: Halt | None = None
     exit_parallel: bool = False  # GNU parallel's exit codes
+    sensors: dict[str, str | None] = {}  # gauges of the user's own: a line for the shell; None: the entry point
+    sensor_every: float = 5.0  # seconds between two readings of one
 
 
 # --------------------------------------------------------------------------------------------- while the run lives

@@ -1,5 +1,6 @@
 """Option types of our units: what cannot be read is a usage error that names the option and says how to write it."""
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -59,6 +60,54 @@ def parse_pressure(text: str) -> dict[str, Lines]:
     return lines
 
 
+_SENSOR = re.compile(r"[a-z][a-z0-9._-]{0,30}")
+_TAKEN = ("memory", "cpu", "swap", "workers-memory", "workers-cpu", "memory-per-worker")
+
+
+def parse_sensor(text: str) -> tuple[str, str | None]:
+    """``gpu=nvidia-smi ...`` → name and line for the shell; without a line the name is an entry point's. Raises
+    SettingsError."""
+    name, equals, line = text.partition("=")
+    if not _SENSOR.fullmatch(name) or (equals and not line.strip()):
+        raise SettingsError(
+            f"{text!r} is no sensor; write it as NAME=COMMAND, where COMMAND prints a number and the name is of a-z, "
+            "0-9, dots and dashes"
+        )
+    if name in _TAKEN or name.startswith("pressure."):
+        raise SettingsError(f"{name!r} is a gauge that is there already; give the sensor another name")
+    if equals:
+        return name, line
+    from ..sense.plugin import GROUP, known
+
+    if name not in (plugins := known()):
+        there = f"there are {', '.join(sorted(plugins))}" if plugins else "none is installed"
+        raise SettingsError(f"{name!r} is no entry point of {GROUP} ({there}); a command is written {name}=COMMAND")
+    return name, None
+
+
+def parse_line(text: str) -> tuple[str, Lines]:
+    """``gpu=80,90,95``: the sensor's hold, pause and end lines, any of them empty; ``free=<20,10`` where lower is
+    worse. Raises SettingsError."""
+    name, _, figures = text.partition("=")
+    falling = figures.startswith("<")
+    try:
+        at = [float(part) if part.strip() else None for part in figures.removeprefix("<").split(",")]
+    except ValueError:
+        at = []
+    given = [line for line in at if line is not None]
+    if not given or len(at) > 3 or not all(map(math.isfinite, given)):
+        raise SettingsError(
+            f"{text!r} are no lines of a sensor; write them as NAME=HOLD,PAUSE,END, for example gpu=80,90,95, and with "
+            "a < before them where lower is worse: free=<20,10"
+        )
+    if given != sorted(given, reverse=falling):
+        raise SettingsError(
+            f"{text!r}: hold comes before pause, and pause before end" + ("" if falling else "; write < if it falls")
+        )
+    hold, pause, end = (*at, None, None)[:3]
+    return name, Lines(hold, pause, end, falling)
+
+
 def parse_positive(text: str) -> int:
     """A whole number from 1. Raises SettingsError."""
     return parse_number(text, 1)
@@ -114,6 +163,8 @@ DURATION = Unit[float]("time", parse_duration)
 SOME_DURATION = Unit[float]("time", parse_some_duration)
 GIVE_UP = Unit[float]("time", parse_some_duration, "never")
 PRESSURE = Unit[dict[str, Lines]]("lines", parse_pressure)
+SENSOR = Unit[tuple[str, str | None]]("sensor", parse_sensor)
+LINE = Unit[tuple[str, Lines]]("lines", parse_line)
 HALT = Unit[Halt | None]("when", parse_halt)
 COUNT = Unit[int]("count", parse_count)
 JOBS = Unit[Any]("jobs", parse_jobs)

@@ -28,9 +28,11 @@ from .options import (
     GIVE_UP,
     HALT,
     JOBS,
+    LINE,
     MEMORY,
     POSITIVE,
     PRESSURE,
+    SENSOR,
     SIZE,
     SOME_DURATION,
     SOME_MEMORY,
@@ -158,6 +160,11 @@ class Run(click.Command):
 @_option("--memory-gap", type=SIZE, metavar="SIZE", help="Added to what --memory keeps available.")
 @_option("--swap", type=MEMORY, metavar="SHARE|SIZE", help="Swap to keep free: below it nothing is added.")
 @_option("--pressure", type=PRESSURE, metavar="cpu=40%,io=30%", help="Pressure above which nothing is added.")
+@click.option("--sensor", type=SENSOR, metavar="NAME=COMMAND", multiple=True, help="A gauge: COMMAND prints a number.")
+@click.option(
+    "--line", type=LINE, metavar="NAME=HOLD,PAUSE,END", multiple=True, help="Lines of a sensor; < if it falls."
+)
+@_option("--sensor-every", type=SOME_DURATION, metavar="TIME", default=5.0, help="Between two readings of one. [5s]")
 @_option(
     "--workers-memory", type=SOME_MEMORY, metavar="SHARE|SIZE", help="What the workers of this run may hold in all."
 )

@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from ..errors import UsageError
-from ..model import Limits, PauseMode
+from ..model import Limits, Lines, PauseMode
 from ..settings import RunSettings
 from .inputs import escaped
 from .options import Off
@@ -27,13 +27,14 @@ def settings_of(options: dict[str, Any]) -> RunSettings:
         raise UsageError(
             "--memory-gap is added to what --memory keeps available, and with --memory off nothing is kept"
         )
+    sensors, lines = _sensors(given)
     limits = Limits(
         cpu=amount("cpu", Limits().cpu),
         cpu_promised="cpu" in given and given["cpu"] is not Off,
         memory=amount("memory", Limits().memory),
         memory_gap=given.get("memory_gap", 0),
         swap=amount("swap"),
-        gauges=given.get("pressure", {}),
+        gauges={**given.get("pressure", {}), **lines},
         workers_memory=amount("workers_memory"),
         workers_cpu=amount("workers_cpu"),
         memory_per_worker=given.get("memory_per_worker"),
@@ -65,7 +66,23 @@ def settings_of(options: dict[str, Any]) -> RunSettings:
         delay=given["delay"],
         halt=given.get("halt"),
         exit_parallel=given["exit_as"] == "parallel",
+        sensors=sensors,
+        sensor_every=given["sensor_every"],
     )
+
+
+def _sensors(given: dict[str, Any]) -> tuple[dict[str, str | None], dict[str, Lines]]:
+    """The user's own gauges and their lines, by name. Raises UsageError."""
+    sensors, lines = dict(given["sensor"]), dict(given["line"])
+    for option, made in (("sensor", sensors), ("line", lines)):
+        if len(made) < len(given[option]):
+            names = [name for name, _ in given[option]]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise UsageError(f"--{option} {twice} is given twice; one sensor has one command and up to three lines")
+    for name in lines:
+        if name not in sensors:
+            raise UsageError(f"--line {name} has no sensor; add --sensor {name}=COMMAND")
+    return sensors, lines
 
 
 def _readable(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from ..model import PoolSeen, Reason, Want, Why, WorkerState
 from .cpu import FOR_CPU
-from .gauges import gauges_of
+from .gauges import gauges_of, reading
 from .lines import BUDGET_CPU, CPU, NODE, Domain
 from .memory import BackOff, Memory, Pause
 from .pause import FOR_MEMORY
@@ -73,7 +73,7 @@ def _waits_for(worker: Worker, pause: Pause, pool: PoolSeen, view: View, memory:
     if pause.reason in FOR_MEMORY:
         domain = domain_of(pause.gauge, worker.pool.run, view)
         return Why(Reason.PAUSED_FIRST, domain.gauge, domain.available, domain.lines.pause, need=worker.need)
-    return Why(Reason.PAUSED_FIRST, pause.gauge, view.seen.gauges.get(pause.gauge))
+    return Why(Reason.PAUSED_FIRST, pause.gauge, reading(worker.pool.run, pause.gauge, view.seen))
 
 
 def _busy(gauge: str, pool: PoolSeen, view: View, memory: Memory) -> float | None:

@@ -1,4 +1,4 @@
-"""Any other gauge with lines: swap, pressure, a sensor of the user's own. Higher is worse.
+"""Any other gauge with lines: swap, pressure, a sensor of the user's own. Higher is worse, unless its lines fall.
 
 At hold nobody is admitted; at pause the youngest of the lowest priority is paused, one each 2 s; at end the youngest is
 ended and the effect awaited. Unknown closes admission and does nothing else.
@@ -7,7 +7,7 @@ ended and the effect awaited. Unknown closes admission and does nothing else.
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..model import Lines, Reason
+from ..model import Lines, Reason, Seen
 from .cpu import youngest_of_lowest
 from .lines import gauge_lines
 from .memory import NEVER, End, Memory, Pause
@@ -28,7 +28,9 @@ class Gauge(Struct, frozen=True):
         return f"{self.name} {self.run}"
 
     def is_at(self, line: float | None) -> bool:
-        return self.reading is not None and line is not None and self.reading >= line
+        if self.reading is None or line is None:
+            return False
+        return self.reading <= line if self.lines.falling else self.reading >= line
 
     @property
     def is_calm(self) -> bool:
@@ -38,7 +40,13 @@ class Gauge(Struct, frozen=True):
 
 def gauges_of(run: str, view: View) -> list[Gauge]:
     lines = gauge_lines(view.limits[run], view.seen, view.p)
-    return [Gauge(run, name, view.seen.gauges.get(name), lines[name]) for name in sorted(lines)]
+    return [Gauge(run, name, reading(run, name, view.seen), lines[name]) for name in sorted(lines)]
+
+
+def reading(run: str, name: str, seen: Seen) -> float | None:
+    """Of the run's own sensor of that name, else of the node's gauge."""
+    own = seen.sensors.get(run, {})
+    return own[name] if name in own else seen.gauges.get(name)
 
 
 def relieve_gauges(view: View, memory: Memory) -> Memory:

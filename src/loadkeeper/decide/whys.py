@@ -4,7 +4,7 @@ from ..model import Ending, Reason, Want, Why, WorkerState
 from .closed import domain_of
 from .cpu import FOR_CPU, claimants
 from .end import needs_kill
-from .gauges import gauges_of
+from .gauges import gauges_of, reading
 from .lines import NODE, Domain
 from .memory import End, Memory, Pause
 from .pause import FOR_MEMORY
@@ -35,7 +35,7 @@ def _why_paused(worker: Worker, pause: Pause, view: View, memory: Memory) -> Why
         return _why_paused_for_cpu(worker, pause, view, memory)
     gauge = next((g for g in gauges_of(worker.pool.run, view) if g.name == pause.gauge), None)
     line = None if gauge is None else gauge.lines.pause
-    return Why(pause.reason, pause.gauge, view.seen.gauges.get(pause.gauge), line, held=worker.held)
+    return Why(pause.reason, pause.gauge, reading(worker.pool.run, pause.gauge, view.seen), line, held=worker.held)
 
 
 def _why_paused_for_cpu(worker: Worker, pause: Pause, view: View, memory: Memory) -> Why:

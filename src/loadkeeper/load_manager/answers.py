@@ -39,15 +39,16 @@ class View(NamedTuple):
 
 def status(view: View, runs: list[Run], pid: int, began: float) -> Status:
     """How things stand. ``pid`` and ``began`` (seconds since the epoch) are the load manager's."""
-    node = node_status(view, pid, began)
+    node = node_status(view, runs, pid, began)
     told = [_run(run, view) for run in sorted(runs, key=lambda run: run.hello.began)]
     return Status(node=node, nodes=[node], runs=told)
 
 
-def node_status(view: View, pid: int, began: float) -> NodeStatus:
-    """The gauges with the strictest lines of any run."""
+def node_status(view: View, runs: list[Run], pid: int, began: float) -> NodeStatus:
+    """The gauges with the strictest lines of any run; of sensors of one name, the youngest run's."""
     node = view.node
-    told = gauges(node, view.decision.lines.values())
+    sensors = {name: value for run in runs for name, value in run.sensors(node.now).items()}
+    told = gauges(node, sensors, view.decision.lines.values())
     bound = CapacityStatus(node.cpus, node.total, node.capacity.bound_by)
     return NodeStatus(pid, told, bound, iso(began))
 

@@ -18,14 +18,19 @@ def of_people(lines: Mapping[str, Lines], cpus: float) -> dict[str, Lines]:
 
 
 def _by(whole: float, line: Lines) -> Lines:
-    return Lines(*(None if at is None else at / whole for at in (line.hold, line.pause, line.end)))
+    hold, pause, end = (None if at is None else at / whole for at in (line.hold, line.pause, line.end))
+    return Lines(hold, pause, end)
 
 
-def gauges(node: NodeReading, lines: Iterable[Mapping[str, Lines]]) -> dict[str, GaugeStatus]:
-    """The node's gauges with the strictest of the lines of these runs."""
+Sensors = Mapping[str, float | None]
+"""Readings of the user's own gauges, by name."""
+
+
+def gauges(node: NodeReading, sensors: Sensors, lines: Iterable[Mapping[str, Lines]]) -> dict[str, GaugeStatus]:
+    """The node's gauges and the users' own, with the strictest of the lines of these runs."""
     told = [of_people(of_run, node.cpus) for of_run in lines]
     busy = None if node.busy is None else node.busy / node.cpus
-    values: dict[str, float | None] = {"memory": node.available, "cpu": busy, **node.gauges}
+    values: dict[str, float | None] = {"memory": node.available, "cpu": busy, **node.gauges, **sensors}
     return {
         name: gauge(name, value, [of_run[name] for of_run in told if name in of_run]) for name, value in values.items()
     }
@@ -33,7 +38,7 @@ def gauges(node: NodeReading, lines: Iterable[Mapping[str, Lines]]) -> dict[str,
 
 def gauge(name: str, value: float | None, lines: list[Lines]) -> GaugeStatus:
     """One gauge; its state is the furthest line that it has reached."""
-    strictest = max if name in _LEAST_IS_WORST else min
+    strictest = max if name in _LEAST_IS_WORST or any(line.falling for line in lines) else min
 
     def line(which: str) -> float | None:
         return strictest((at for of_run in lines if (at := getattr(of_run, which)) is not None), default=None)
@@ -65,7 +70,7 @@ def measure(run: Run, node: NodeReading, readings: Readings) -> None:
 def figures(run: Run, node: NodeReading, decision: Decision) -> Figures:
     """What the run's own progress shows; after `measure`."""
     lines = decision.lines.get(run.id, {})
-    told = gauges(node, [lines])
+    told = gauges(node, run.sensors(node.now), [lines])
     if BUDGET in lines and run.used is not None:
         told[BUDGET] = gauge(BUDGET, run.memory - run.used, [lines[BUDGET]])
     return Figures(told, run.peak, run.memory)

@@ -74,6 +74,11 @@ class Run:
     def workers(self) -> list[WorkerReport]:
         return self.report.workers if self.report else []
 
+    def sensors(self, now: float) -> dict[str, float | None]:
+        """What its own gauges show; unknown while nobody tells it anew."""
+        told = self.report.sensors if self.report is not None else {}
+        return dict.fromkeys(told) if self.silent(now) else told
+
     def silent(self, now: float) -> bool:
         return self.report is None or now - self.heard_at > SILENT
 

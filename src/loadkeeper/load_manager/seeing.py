@@ -91,6 +91,7 @@ def see(runs: list[Run], picture: Picture, jitter: float) -> Seen:
         workers=tuple(workers),
         pools=tuple(pool for run in runs for pool in _pools(run, node.now)),
         exits=tuple(exits),
+        sensors={run.id: run.sensors(node.now) for run in runs if run.report is not None and run.report.sensors},
         wants=wants,
         jitter=jitter,
     )

@@ -27,6 +27,7 @@ from .halting import Halting, Settled
 from .job import Job
 from .records import NOT_EXECUTED, Ended, Records
 from .reports import Counts, Reports
+from .sensors import Sensors
 from .starting import Starter
 from .telling import Teller, task_name
 from .wake import Signals
@@ -78,6 +79,7 @@ class ProcessManager:
         self._teller = Teller(job, events)
         self._starter = Starter(job, events)
         self._starter.printer.before, self._starter.printer.after = self._teller.writer.hide, self._teller.writer.show
+        self._sensors = Sensors(job)
         self._member = Member(self._hello(), job.launcher)
         self._losses = 0
         self._fault = ""
@@ -112,6 +114,7 @@ class ProcessManager:
         self._member.connect()
         self._crew.listen(self.job.wake.fileno(), self.job.wake.clear)
         self._crew.listen(self._member.fileno(), lambda: None)  # `turn` hears it
+        self._sensors.open()
 
     def _hello(self) -> Hello:
         job, me = self.job, Process.myself()
@@ -133,6 +136,7 @@ class ProcessManager:
         self._reaper.end_leftovers()
         self._send_report(time.monotonic())  # the last workers teach what those of their kind need, too
         self._member.leave()
+        self._sensors.close()
         left = self._left()
         self.job.source.close()
         self._print_rest()
@@ -414,6 +418,7 @@ class ProcessManager:
         """What is due by time alone: time-outs, the next step of an end, a pause to hold up, adopted children."""
         now = time.monotonic()
         self._settle_printed()
+        self._sensors.tell(self._teller.say)
         self._starter.room.look(now)
         self._acted(self._actor.tick(now))
         if now < self._ticked + TICK:
@@ -444,7 +449,8 @@ class ProcessManager:
         verdict = self._member.verdict
         number = verdict.number if verdict else 0
         workers = self._crew.workers.values()
-        self._member.report(self._reports.make(workers, self._tasks(), state or self._state(), number, now))
+        sensors, tasks = self._sensors.readings(now), self._tasks()
+        self._member.report(self._reports.make(workers, tasks, state or self._state(), sensors, number, now))
         self._reported, self._report_at = now, now + REPORT
 
     def _state(self) -> RunState:

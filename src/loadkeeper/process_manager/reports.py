@@ -92,14 +92,32 @@ class Reports:
         """Exits up to this one were heard."""
         self.exits = [gone for gone in self.exits if gone.number > number]
 
-    def make(self, workers: Collection[Worker], tasks: TaskCounts, state: RunState, heard: int, now: float) -> Report:
+    def make(  # noqa: PLR0913, PLR0917 - the parts of a report
+        self,
+        workers: Collection[Worker],
+        tasks: TaskCounts,
+        state: RunState,
+        sensors: dict[str, float | None],
+        heard: int,
+        now: float,
+    ) -> Report:
         """``heard``: the last verdict that was made true."""
         self.number += 1
         settings = self.job.settings
         pool = PoolReport(self.job.pool, self.job.kind, tasks.waiting, settings.priority, settings.jobs, settings.pause)
         live = self._live(workers, now)
         return Report(
-            self.job.run, self.number, [pool], live, self.exits, tasks, state, heard, self.wants, self.changes
+            run=self.job.run,
+            number=self.number,
+            pools=[pool],
+            workers=live,
+            exits=self.exits,
+            tasks=tasks,
+            state=state,
+            confirmed=heard,
+            wants=self.wants,
+            changes=self.changes,
+            sensors=sensors,
         )
 
     def _live(self, workers: Iterable[Worker], now: float) -> list[WorkerReport]:

@@ -3,6 +3,7 @@
 import os
 from datetime import datetime
 from glob import escape, glob
+from pathlib import Path
 
 import click
 import msgspec
@@ -21,17 +22,36 @@ TOLD = 10
 
 @click.command(short_help="Play the decisions of a past run again, and name what would be decided otherwise.")
 @click.argument("run", required=False, metavar="[RUN]")
+@click.option("--with", "changes", metavar="NAME=VALUE", multiple=True, help="What if: memory=+8G, cpus=4, jobs=8 ...")
+@click.option(
+    "--world", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write the run as a world."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with every difference.")
-def replay(run: str | None, as_json: bool) -> int:
+def replay(run: str | None, changes: tuple[str, ...], world: Path | None, as_json: bool) -> int:
     """Give what a load manager saw at each look of RUN (of all that is kept without one) to today's rules again, and
     compare. An unchanged program decides the same; after an upgrade this shows what changed. Exit code 1: it differs.
+
+    With --with: how long RUN (the last one without a name) would have taken on a node with more memory (memory=+8G or
+    =32G), other cores (cpus=4), without other programs (others=none), or with another limit (jobs=8, limit.cpu=50%).
 
     \b
     loadkeeper replay nightly
     loadkeeper replay --json | jq '.differences | length'
+    loadkeeper replay nightly --with memory=+8G --with cpus=4
+    loadkeeper replay nightly --world nightly.json && loadkeeper simulate nightly.json
     """
-    wanted = _id_of(run) if run is not None else None
     boxes = sorted(glob(f"{escape(state_dir(os.environ))}/black-box/*/"))
+    if changes or world is not None:
+        from . import what_if
+
+        id = _id_of(run) if run is not None else _latest()
+        recorded = what_if.record(boxes, id, run or id)
+        if world is not None:
+            what_if.write_world(recorded, world)
+        if changes:
+            what_if.tell(recorded, changes, as_json=as_json)
+        return 0
+    wanted = _id_of(run) if run is not None else None
     told = _together([replayed(read(box), wanted) for box in boxes])
     if run is not None and not told.looks:
         raise UsageError(
@@ -65,6 +85,14 @@ def _id_of(name: str) -> str:
         if name in (bygone.header.run, bygone.header.name):
             return bygone.header.run
     raise UsageError(f"there is no run {name}; `loadkeeper explain` without a name tells of the last one")
+
+
+def _latest() -> str:
+    """Raises UsageError."""
+    runs = bygone_runs(state_dir(os.environ), {run.id for run in read_status().runs})
+    if not runs:
+        raise UsageError("no run that is over is remembered; `loadkeeper run` makes one")
+    return runs[0].header.run
 
 
 def _tell(told: Replay) -> None:

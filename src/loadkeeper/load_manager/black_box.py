@@ -79,6 +79,17 @@ def read(directory: str) -> Iterator[Entry]:
             place = end
 
 
+def looks(entries: Iterator[Entry]) -> Iterator[tuple[Looked, Memory]]:
+    """Every look with what was remembered before it; those before the first memory, or behind a gap, are left out."""
+    memory: Memory | None = None
+    for entry in entries:
+        if isinstance(entry, Remembered):
+            memory = entry.memory
+        elif memory is not None:
+            yield entry, memory
+            _, memory = decide(entry.seen, memory)
+
+
 class Difference(Struct, frozen=True):
     """A look at which today's rules decide otherwise than was decided then."""
 

@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from ..decide import DEFAULT, Parameters
+from ..decide import DEFAULT, Memory, Parameters
 from .bound import lower_bound
 from .clairvoyant import Clairvoyant
 from .counts import Counts
@@ -37,11 +37,12 @@ def simulate(  # noqa: PLR0913 - what to play, and who is to look on
     parameters: Parameters = DEFAULT,
     watch: Watch | None = None,
     recording: Recording | None = None,
+    memory: Memory | None = None,
 ) -> Result:
     """Run the world under one of `POLICIES`; ``watch`` sees every look of `decide`, ``recording`` what the machine did.
 
-    ``most``: the number of workers for those that take one; as many as cores without. Raises UsageError for what is no
-    world."""
+    ``memory``: what `decide` knows when it begins. ``most``: the number of workers for those that take one; as many as
+    cores without. Raises UsageError for what is no world."""
     read = read_world(world)
     machine = Machine(read, seed)
     work = Work(read, machine, seed)
@@ -49,7 +50,7 @@ def simulate(  # noqa: PLR0913 - what to play, and who is to look on
     number = most or max(1, round(read.node.cpus))
     playing: Playing
     if policy == DECIDE:
-        playing = Keeper(machine, work, parameters, watch)
+        playing = Keeper(machine, work, parameters, watch, memory)
     elif policy in PEERS:
         playing = PEERS[policy](work, number)
     else:

@@ -29,10 +29,15 @@ class Keeper:
     """One load manager over one machine. Mutable."""
 
     def __init__(
-        self, machine: Machine, work: Work, parameters: Parameters = DEFAULT, watch: Watch | None = None
+        self,
+        machine: Machine,
+        work: Work,
+        parameters: Parameters = DEFAULT,
+        watch: Watch | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.machine, self.work, self.parameters, self._watch = machine, work, parameters, watch
-        self.memory = Memory()
+        self.memory = memory or Memory()
         self.counts = Counts()
         self.seen: Seen | None = None
         self.decision: Decision | None = None

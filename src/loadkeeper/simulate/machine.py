@@ -233,7 +233,7 @@ class Machine:
         step = STEP
         for worker in self.workers.values():
             if worker.moves:
-                left = worker.boot + (1 - worker.done) * worker.task.seconds
+                left = worker.boot or (1 - worker.done) * worker.task.seconds
                 end = min(end, self.now + left / max(worker.speed, 1e-6))
                 if worker.task.burst is not None:
                     step = FINE_STEP

@@ -1,6 +1,6 @@
 """A world: a node, what surrounds it, and the work, from its JSON. `docs/worlds.md` describes the format."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from random import Random
 from typing import Any
 
@@ -71,8 +71,9 @@ class Sort(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Pool(Struct, frozen=True, forbid_unknown_fields=True):
     name: str
-    tasks: int
-    mix: list[Sort]
+    tasks: int = 0
+    mix: list[Sort] = []
+    each: list[Sort] = []  # the tasks one by one, instead of ``tasks`` of a ``mix``
     kind: str | None = None
     run: str = "run"
     priority: int = 0
@@ -137,15 +138,19 @@ def draw_tasks(world: World, seed: int) -> dict[str, list[Task]]:
     for pool in world.pools:
         random = Random(f"{seed} {world.name} {pool.name}")
         tasks = []
-        for _ in range(pool.tasks):
+        for sort in pool.each or _mixed(pool, random):
             number += 1
-            tasks.append(_draw(number, pool, random))
+            tasks.append(_draw(number, pool, sort, random))
         drawn[pool.name] = tasks
     return drawn
 
 
-def _draw(number: int, pool: Pool, random: Random) -> Task:
-    sort = random.choices(pool.mix, weights=[sort.share for sort in pool.mix])[0]
+def _mixed(pool: Pool, random: Random) -> Iterator[Sort]:
+    weights = [sort.share for sort in pool.mix]
+    return (random.choices(pool.mix, weights=weights)[0] for _ in range(pool.tasks))
+
+
+def _draw(number: int, pool: Pool, sort: Sort, random: Random) -> Task:
     return Task(
         number=number,
         pool=pool.name,

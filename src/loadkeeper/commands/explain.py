@@ -15,8 +15,9 @@ from .reading import read_status
 
 @click.command(short_help="Say in sentences why something starts, waits, is paused or was given back.")
 @click.argument("name", required=False, metavar="[RUN|POOL|WORKER|TASK]")
+@click.option("--at", metavar="TIME", help="A moment of a run, also a past one: 10:42:50, or +90s from its beginning.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON array of {subject, sentence}.")
-def explain(name: str | None, as_json: bool) -> int:
+def explain(name: str | None, at: str | None, as_json: bool) -> int:
     """Say why: why nothing starts, why a worker is paused and when it goes on, why a task was given back, failed or was
     buried, in runs that are over too.
 
@@ -25,8 +26,9 @@ def explain(name: str | None, as_json: bool) -> int:
     loadkeeper explain nightly      a run, by its name
     loadkeeper explain nightly:12   a task
     loadkeeper explain 3f9a12c4.17  a worker
+    loadkeeper explain nightly --at +90s     a moment of it: the verdict, why, and what would have changed it
     """
-    told = _told(read_status(), name)
+    told = _told(read_status(), name) if at is None else _moment(name, at)
     if as_json:
         click.echo(msgspec.json.encode(told).decode())
     else:
@@ -44,6 +46,28 @@ def _told(status: Status, name: str | None) -> list[Explained]:
         if name is None or not (told := _bygone(status, name)):
             raise
         return told
+
+
+def _moment(name: str | None, at: str) -> list[Explained]:
+    """Raises UsageError."""
+    from ..load_manager.black_box import read
+    from ..load_manager.past import Look, moment
+    from ..show.moment import Past, explain_moment
+    from .moments import black_boxes, identify, parse_moment
+
+    run = identify(name)
+    for box in black_boxes():
+        found = moment(read(box), run.id, parse_moment(at, run.began))
+        if found is not None:
+
+            def past(look: Look) -> Past:
+                return Past(look.looked.seen, look.before, look.looked.decision, look.at)
+
+            since = {id: past(look) for id, look in found.since.items()}
+            return explain_moment(past(found.look), since, run.id, run.name, found.began)
+    raise UsageError(
+        f"nothing is kept of the decisions for {run.name}; the black box holds the last 64 MiB of each node"
+    )
 
 
 def _bygone(status: Status, name: str | None) -> list[Explained]:

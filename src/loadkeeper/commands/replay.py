@@ -1,8 +1,6 @@
 """``replay``: the decisions of the past through today's rules."""
 
-import os
 from datetime import datetime
-from glob import escape, glob
 from pathlib import Path
 
 import click
@@ -11,10 +9,8 @@ import msgspec
 from ..errors import UsageError
 from ..load_manager.black_box import Replay, read
 from ..load_manager.black_box import replay as replayed
-from ..record.places import state_dir
-from ..show.bygone import bygone_runs
 from ..units import format_duration
-from .reading import read_status
+from .moments import black_boxes, identify
 
 TOLD = 10
 """Differences that are named; the others are only counted."""
@@ -40,18 +36,18 @@ def replay(run: str | None, changes: tuple[str, ...], world: Path | None, as_jso
     loadkeeper replay nightly --with memory=+8G --with cpus=4
     loadkeeper replay nightly --world nightly.json && loadkeeper simulate nightly.json
     """
-    boxes = sorted(glob(f"{escape(state_dir(os.environ))}/black-box/*/"))
+    boxes = black_boxes()
     if changes or world is not None:
         from . import what_if
 
-        id = _id_of(run) if run is not None else _latest()
-        recorded = what_if.record(boxes, id, run or id)
+        what_if.parse_changes(changes)  # what is wrong with them is said at once
+        recorded = what_if.record(boxes, identify(run))
         if world is not None:
             what_if.write_world(recorded, world)
         if changes:
             what_if.tell(recorded, changes, as_json=as_json)
         return 0
-    wanted = _id_of(run) if run is not None else None
+    wanted = identify(run).id if run is not None else None
     told = _together([replayed(read(box), wanted) for box in boxes])
     if run is not None and not told.looks:
         raise UsageError(
@@ -73,26 +69,6 @@ def _together(found: list[Replay]) -> Replay:
         ended=max((one.ended for one in found if one.ended is not None), default=None),
         differences=[difference for one in found for difference in one.differences],
     )
-
-
-def _id_of(name: str) -> str:
-    """Of a run that lives or is remembered. Raises UsageError."""
-    status = read_status()
-    for living in status.runs:
-        if name in (living.id, living.name):
-            return living.id
-    for bygone in bygone_runs(state_dir(os.environ), set()):
-        if name in (bygone.header.run, bygone.header.name):
-            return bygone.header.run
-    raise UsageError(f"there is no run {name}; `loadkeeper explain` without a name tells of the last one")
-
-
-def _latest() -> str:
-    """Raises UsageError."""
-    runs = bygone_runs(state_dir(os.environ), {run.id for run in read_status().runs})
-    if not runs:
-        raise UsageError("no run that is over is remembered; `loadkeeper run` makes one")
-    return runs[0].header.run
 
 
 def _tell(told: Replay) -> None:

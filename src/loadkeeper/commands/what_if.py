@@ -12,20 +12,21 @@ from ..load_manager.black_box import looks, read
 from ..simulate.recorded import Recorded, Recorder
 from ..simulate.what_if import WhatIf, what_if
 from ..units import format_duration, format_share
+from .moments import Named
 
 FAR = 0.15
 """Of the real makespan: a play that is further from it is no ground for a forecast."""
 
 
-def record(boxes: Sequence[str], run: str, name: str) -> Recorded:
+def record(boxes: Sequence[str], run: Named) -> Recorded:
     """The run as it was, from whichever black box has it. Raises UsageError."""
     for box in boxes:
-        recorder = Recorder(run)
+        recorder = Recorder(run.id)
         for look, memory in looks(read(box)):
             recorder.look(look.seen, memory)
         if (made := recorder.made()) is not None:
             return made
-    raise UsageError(f"no task of {name} ended in what is kept; the black box holds the last 64 MiB of each node")
+    raise UsageError(f"no task of {run.name} ended in what is kept; the black box holds the last 64 MiB of each node")
 
 
 def write_world(recorded: Recorded, path: Path) -> None:
@@ -37,7 +38,7 @@ def write_world(recorded: Recorded, path: Path) -> None:
 
 
 def tell(recorded: Recorded, changes: Sequence[str], *, as_json: bool) -> None:
-    told = what_if(recorded, _changes(changes))
+    told = what_if(recorded, parse_changes(changes))
     if as_json:
         click.echo(msgspec.json.encode(told).decode())
         return
@@ -45,7 +46,7 @@ def tell(recorded: Recorded, changes: Sequence[str], *, as_json: bool) -> None:
         click.echo(line)
 
 
-def _changes(given: Sequence[str]) -> dict[str, str]:
+def parse_changes(given: Sequence[str]) -> dict[str, str]:
     """By name. Raises UsageError."""
     made: dict[str, str] = {}
     for text in given:

@@ -49,8 +49,10 @@ class BlackBox:
         self._whole = False  # a memory was kept, and nothing was dropped since
 
     def note(self, before: Memory, seen: Seen, decision: Decision, epoch: float) -> None:
-        """What was remembered before a look, what was seen, and what was decided. Looks at nothing are not kept."""
+        """What was remembered before a look, what was seen, and what was decided. Looks at nothing are not kept, but
+        the memory that follows is."""
         if not seen.pools and not seen.workers and not seen.exits:
+            self._whole = False
             return
         due = self._remembered is None or seen.now >= self._remembered + EVERY
         if due or not self._whole:

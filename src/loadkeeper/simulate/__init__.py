@@ -4,10 +4,11 @@
 """
 
 from collections.abc import Mapping
+from math import inf, isfinite
 from typing import Any, Protocol
 
 from ..decide import DEFAULT, Memory, Parameters
-from .bound import lower_bound
+from .bound import longest, lower_bound
 from .clairvoyant import Clairvoyant
 from .counts import Counts
 from .keeper import Keeper, Watch
@@ -25,7 +26,7 @@ POLICIES = (DECIDE, *PEERS, "clairvoyant")
 """Ours, what others do, and who knows the future."""
 
 GIVE_UP = 12.0
-"""Lower bounds after which a world counts as not finished."""
+"""Lower bounds after which a world counts as not finished; of the longest task, where others leave nothing for ever."""
 
 
 def simulate(  # noqa: PLR0913 - what to play, and who is to look on
@@ -57,10 +58,13 @@ def simulate(  # noqa: PLR0913 - what to play, and who is to look on
         playing = Clairvoyant(work)
     if recording is not None:
         recording.limits = next(iter(work.limits.values()))
-    while not work.is_done and machine.now < GIVE_UP * bound:
+    most_seconds = GIVE_UP * (bound if isfinite(bound) else longest(read, work.tasks))
+    while not work.is_done and machine.now < most_seconds:
         machine.advance(machine.now + playing.look())
         if recording is not None:
             recording.look(machine)
+    if work.is_done:
+        playing.look()  # the last exits are seen, too
     return _result(work, bound, playing.counts, f"fixed {number}" if policy == "fixed" else policy, seed)
 
 
@@ -84,7 +88,7 @@ def _result(work: Work, bound: float, counts: Counts, policy: str, seed: int) ->
         finished=work.is_done,
         makespan=makespan,
         lower_bound=bound,
-        makespan_ratio=makespan / bound if bound else 0.0,
+        makespan_ratio=makespan / bound if 0 < bound < inf else 0.0,
         kernel_kills=work.machine.kernel_kills,
         ended=counts.ends,
         pauses=counts.pauses,
@@ -92,7 +96,7 @@ def _result(work: Work, bound: float, counts: Counts, policy: str, seed: int) ->
         failed=len(work.failed),
         buried=len(work.buried),
         given_back=work.given_back,
-        work_lost=work.lost_seconds / bound if bound else 0.0,
+        work_lost=work.lost_seconds / bound if 0 < bound < inf else 0.0,
         longest_pause=counts.longest_pause,
         looks=counts.looks,
         ends=counts.reasons,

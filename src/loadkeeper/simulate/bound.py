@@ -5,6 +5,7 @@ others leave, the longest task, and max_workers. It is not always reachable: wor
 """
 
 from collections.abc import Callable, Iterable
+from math import inf
 
 from .machine import taken
 from .world import Pool, Task, World, size
@@ -14,15 +15,21 @@ STEP = 0.25
 
 
 def lower_bound(world: World, tasks: dict[str, list[Task]]) -> float:
-    """Seconds."""
+    """Seconds; infinite where others leave nothing for ever."""
     whole = float(size(world.node.memory)) + size(world.node.swap) - size(world.node.base)
     needs = {pool.name: [_Need(task, whole, world.acts.start) for task in tasks[pool.name]] for pool in world.pools}
     bound = max(_longest(pool, needs[pool.name]) for pool in world.pools)
     for arrive in sorted({pool.arrive for pool in world.pools}):
         late = [need for pool in world.pools if pool.arrive >= arrive for need in needs[pool.name]]
-        bound = max(bound, _time_for(sum(n.memory for n in late), arrive, lambda at: _memory_left(world, at)))
-        bound = max(bound, _time_for(sum(n.cpu for n in late), arrive, lambda at: _cpu_left(world, at)))
+        last = max(arrive, _last_change(world))
+        bound = max(bound, _time_for(sum(n.memory for n in late), arrive, last, lambda at: _memory_left(world, at)))
+        bound = max(bound, _time_for(sum(n.cpu for n in late), arrive, last, lambda at: _cpu_left(world, at)))
     return bound
+
+
+def longest(world: World, tasks: dict[str, list[Task]]) -> float:
+    """Seconds of the longest task, and until it is there."""
+    return max(pool.arrive + max((task.seconds for task in tasks[pool.name]), default=0.0) for pool in world.pools)
 
 
 class _Need:
@@ -45,16 +52,27 @@ def _longest(pool: Pool, needs: Iterable[_Need]) -> float:
     return pool.arrive + max(max(seconds, default=0.0), together)
 
 
-def _time_for(area: float, since: float, left: Callable[[float], float]) -> float:
-    """When so much of what is left at each time has been used up."""
+def _last_change(world: World) -> float:
+    """From here on what is left stays as it is."""
+    edges = [event.at for event in world.events]
+    for foreign in world.foreign:
+        edges += [edge for edge in (foreign.since + foreign.ramp, foreign.until) if edge < inf]
+    return max(edges, default=0.0)
+
+
+def _time_for(area: float, since: float, last: float, left: Callable[[float], float]) -> float:
+    """When so much of what is left at each time has been used up; ``last``: the last time at which that changes."""
     at = since
-    while area > 0 and at < 1e6:
-        rate = max(left(at), 1e-9)
+    while area > 0 and at <= last:
+        rate = max(left(at), 0.0)
         if area <= rate * STEP:
             return at + area / rate
         area -= rate * STEP
         at += STEP
-    return at
+    if area <= 0:
+        return at
+    rate = left(at)
+    return at + area / rate if rate > 0 else inf
 
 
 def _memory_left(world: World, at: float) -> float:

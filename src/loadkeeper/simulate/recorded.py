@@ -26,7 +26,11 @@ COARSE = 0.01
 NOISE = 0.05
 """Of the cores: less load of others is none (the two gauges that it is the difference of have not quite one window)."""
 LEAST_SECONDS = 1e-3
-ENOUGH = 5
+WINDOW = 0.5
+"""Seconds over which a worker's cores are measured."""
+FEW = 5
+"""Sweeps below which a task is known by its exit alone."""
+ENOUGH = 10
 """Readings from which a worker's want is known; below, it is what is usual in its pool."""
 LEAST_CORES = 0.01
 
@@ -48,26 +52,24 @@ class _Life:
 
     def __init__(self) -> None:
         self.samples: list[_Sample] = []
-        self._cores: list[float] = []  # as measured, all of them ...
-        self._idle: list[float] = []  # ... and those on a node that was not full
+        self._cores: list[tuple[float, float, bool]] = []  # at what active second, as measured, on a full node
 
     def note(self, worker: WorkerSeen, *, full: bool) -> None:
         if worker.rss is None or worker.exiting or worker.state is WorkerState.ENDING:
             return
         if worker.cpu is not None and worker.state is WorkerState.RUNNING:
-            self._cores.append(worker.cpu)
-            if not full:
-                self._idle.append(worker.cpu)
+            self._cores.append((worker.active, worker.cpu, full))
         self.samples.append(_Sample(worker.active, worker.rss, worker.cpu if full else None))
 
-    @property
-    def want(self) -> float | None:
-        """Cores that it takes on an idle node: its mean there, else nearly the most that it got; None: unknown."""
-        if len(self._idle) >= ENOUGH:
-            return max(mean(self._idle), LEAST_CORES)
-        if len(self._cores) >= ENOUGH:
-            return max(quantiles(self._cores, n=10)[-1], LEAST_CORES)
-        return None
+    def want(self, until: float) -> float | None:
+        """Cores that it takes on an idle node: its mean there, else nearly the most that it got; None: unknown.
+
+        ``until``: its active seconds in the end; readings that may reach beyond are left out."""
+        cores = [one for at, one, _ in self._cores if at < until - WINDOW]
+        idle = [one for at, one, full in self._cores if at < until - WINDOW and not full]
+        if len(idle) >= ENOUGH:
+            return max(mean(idle), LEAST_CORES)
+        return max(quantiles(cores, n=10)[-1], LEAST_CORES) if len(cores) >= ENOUGH else None
 
 
 class _Sample(NamedTuple):
@@ -80,6 +82,7 @@ class _Task(NamedTuple):
     pool: str
     life: "_Life | None"
     exit: ExitSeen
+    full: bool  # the node, when it ended
 
 
 class Recorder:
@@ -116,13 +119,13 @@ class Recorder:
             self._swept = seen.swept
             self._sweep(seen, mine)
         for gone in exits:
-            self._gone(gone, seen.now)
+            self._gone(gone, seen)
 
     def _is_mine(self, pool: str) -> bool:
         return pool.rpartition("/")[0] == self._run
 
     def _sweep(self, seen: Seen, mine: Sequence[WorkerSeen]) -> None:
-        full = seen.busy is None or seen.busy >= FULL * seen.cpus
+        full = _is_full(seen)
         for worker in mine:
             self._lives.setdefault(worker.id, _Life()).note(worker, full=full)
         if seen.swept_available is not None:
@@ -132,11 +135,11 @@ class Recorder:
                 cores += seen.busy - seen.own
             self._others.append((seen.now, max(0.0, seen.total - seen.swept_available - held), cores))
 
-    def _gone(self, gone: ExitSeen, now: float) -> None:
+    def _gone(self, gone: ExitSeen, seen: Seen) -> None:
         life = self._lives.pop(gone.id, None)
-        self._ended_at = now
+        self._ended_at = seen.now
         if gone.outcome in (Outcome.DONE, Outcome.FAILED, Outcome.BURIED):
-            self._tasks.append(_Task(gone.pool, life, gone))
+            self._tasks.append(_Task(gone.pool, life, gone, _is_full(seen)))
 
     def made(self) -> Recorded | None:
         """None: no task of the run ended in what was recorded."""
@@ -181,6 +184,10 @@ class Recorder:
         return [(part[0][0], sum(one[which] for one in part) / len(part)) for part in stretches]
 
 
+def _is_full(seen: Seen) -> bool:
+    return seen.busy is None or seen.busy >= FULL * seen.cpus
+
+
 # --------------------------------------------------------------------------------------------------------------- tasks
 
 
@@ -192,22 +199,26 @@ def _started(task: _Task) -> tuple[float, str]:
 def _want(tasks: Iterable[_Task], pool: str) -> float:
     """Cores that one of the pool takes where there are enough."""
     mine = [task for task in tasks if task.pool == pool]
-    idle = [want for task in mine if task.life is not None and (want := task.life.want) is not None]
+    idle = [want for task in mine if (want := _own_want(task)) is not None]
     if idle:
         return median(idle)
     means = [task.exit.cpu_seconds / task.exit.active for task in mine if task.exit.active > 0]
     return max(max(means, default=1.0), LEAST_CORES)
 
 
+def _own_want(task: _Task) -> float | None:
+    return task.life.want(task.exit.active) if task.life is not None else None
+
+
 def _sort(task: _Task, usual: float) -> dict[str, Any]:
     """One task as a world has it."""
     life, gone = task.life, task.exit
-    want = (life.want if life is not None else None) or usual
+    want = _own_want(task) or usual
     curve = list(_curve(life, want)) if life is not None else []
-    seconds = max(_idle_seconds(life, gone, want), LEAST_SECONDS)
+    seconds = max(_idle_seconds(task, want), LEAST_SECONDS)
     peak = max(gone.peak, max((rss for _, rss in curve), default=0))
     threads = max(1, round(want)) if want > 1 else 1
-    told = {"seconds": seconds, "memory": peak, "cpu": min(1.0, want / threads), "threads": threads}
+    told: dict[str, Any] = {"seconds": seconds, "memory": peak, "cpu": min(1.0, want / threads), "threads": threads}
     if peak and len(curve) > 1:
         told["shape"] = _shape(curve, seconds, peak)
     return told
@@ -226,9 +237,10 @@ def _speed(sample: _Sample, want: float) -> float:
     return 1.0 if sample.cores is None else min(1.0, max(sample.cores / want, 0.05))
 
 
-def _idle_seconds(life: _Life | None, gone: ExitSeen, want: float) -> float:
-    if life is None or not life.samples:
-        return gone.active
+def _idle_seconds(task: _Task, want: float) -> float:
+    life, gone = task.life, task.exit
+    if life is None or len(life.samples) < FEW:
+        return min(gone.active, gone.cpu_seconds / want) if task.full else gone.active
     last = life.samples[-1]
     worked = sum((b.active - a.active) * _speed(b, want) for a, b in pairwise(life.samples))
     worked += life.samples[0].active * _speed(life.samples[0], want)
@@ -240,9 +252,9 @@ def _shape(curve: list[tuple[float, int]], seconds: float, peak: int) -> list[tu
     size = max(1, -(-len(curve) // POINTS))
     parts = [curve[at : at + size] for at in range(0, len(curve), size)]
     points: list[tuple[float, float]] = []
-    for stretch in parts:
-        at, rss = max(stretch, key=lambda point: point[1])
-        share = min(at / seconds, 1.0)
+    for part in parts:
+        progress, rss = max(part, key=lambda point: point[1])
+        share = min(progress / seconds, 1.0)
         if not points or share > points[-1][0] + 1e-6:
             points.append((share, rss / peak))
     return points

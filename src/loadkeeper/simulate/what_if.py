@@ -49,7 +49,7 @@ def what_if(recorded: Recorded, changes: Mapping[str, str]) -> WhatIf:
     error = was.makespan / recorded.makespan - 1
     ratios: list[float] = [would.makespan / was.makespan]
     finished = would.finished
-    for draw in range(1, DRAWS):
+    for draw in range(1, DRAWS if finished else 0):
         one, other = (_play(_drawn(world, draw), recorded) for world in (before, after))
         finished = finished and other.finished
         ratios.append(other.makespan / one.makespan)

@@ -191,7 +191,7 @@ def read_limits(pool: Pool) -> Limits:
     figures: dict[str, Any] = {}
     for name, given in pool.limits.items():
         figures[name] = _limit(name, given)
-    if "cpu" in figures:
+    if figures.get("cpu") is not None:
         figures["cpu_promised"] = True
     return Limits(**figures)
 

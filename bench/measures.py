@@ -13,7 +13,7 @@ from pathlib import Path
 from support.memory_group import parent
 from support.program import Program, wait_until
 
-from . import crossing
+from . import crossing, decisions
 from .batches import WORKLOADS, batch
 from .figures import OURS, Measure, alternate
 from .tools import Toolbox
@@ -388,9 +388,20 @@ def reaction(bench: Bench) -> Measure:
     return bench.alternate(measure, sides)
 
 
+def decide(bench: Bench) -> Measure:
+    """ms of one decision with 1 to 10,000 workers; --svg draws how it grows"""
+    measure = Measure("decide", "one decision of the load manager", "ms", False)
+    for _ in range(bench.rounds):
+        for count in decisions.COUNTS:
+            for which, seconds in decisions.costs(count).items():
+                measure.samples.setdefault(f"{count:,} workers, {which}", []).append(1000 * seconds)
+    return measure
+
+
 MEASURES: dict[str, Callable[[Bench], Measure]] = {
     **{
-        measure.__name__: measure for measure in (rate, steady, output, records, start, reaction, idle, memory, million)
+        measure.__name__: measure
+        for measure in (rate, steady, output, records, start, reaction, idle, decide, memory, million)
     },
     **{name: partial(batch, name) for name in WORKLOADS},
 }

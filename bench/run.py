@@ -8,7 +8,7 @@ import msgspec
 
 from loadkeeper.errors import UsageError
 
-from . import history, show
+from . import decisions, history, show
 from .batches import WORKLOADS
 from .figures import Measure
 from .measures import LONG, MEASURES, Bench
@@ -47,10 +47,20 @@ def measure(  # noqa: PLR0913 - the options of the verb
     if json is not None:
         Path(json).write_bytes(msgspec.json.encode(one) + b"\n")
     if svg is not None:
-        Path(svg).write_text(show.picture(one))
+        Path(svg).write_text(_growth(one) if list(measures) == ["decide"] else show.picture(one))
     if record:
         history.append(one)
     return 0
+
+
+def _growth(one: history.Entry) -> str:
+    """Of the measure `decide` alone."""
+    measure = one.measures["decide"]
+    found = {
+        count: {which: measure.median(f"{count:,} workers, {which}") / 1000 for which in decisions.COLOURS}
+        for count in decisions.COUNTS
+    }
+    return decisions.picture(found, one.title)
 
 
 def compare(names: Sequence[str]) -> int:

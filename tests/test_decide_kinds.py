@@ -4,13 +4,14 @@ from support.looks import GIB, MIB, History, gone, knowing, pool, seen, worker
 
 from loadkeeper.decide import DEFAULT, Kind
 from loadkeeper.decide.kinds import Guess, Likeness, bounded, usual
+from loadkeeper.decide.memory import Claim
 from loadkeeper.model import Limits, Outcome
 
 
 def _claim(peaks: list[int], held: int) -> tuple[float, float]:
     claim = Likeness(Kind(peaks=tuple(peaks)), DEFAULT).claim(held)
     assert claim is not None
-    return claim
+    return claim.likely, claim.expected
 
 
 def _by_hand(peaks: list[int], held: int) -> tuple[float, float]:
@@ -51,8 +52,8 @@ def test_the_first_guess_fades_while_workers_live_on() -> None:
 def test_a_claim_is_at_least_the_floor_and_at_most_the_cap() -> None:
     claim = Likeness(Kind(peaks=(100,)), DEFAULT).claim(0)
     assert claim is not None
-    assert bounded(claim, 150, None) == (150, 150)
-    assert bounded(claim, 0, 60) == (60, 60)
+    assert bounded(claim, 150, None) == Claim(150, 150)
+    assert bounded(claim, 0, 60) == Claim(60, 60)
 
 
 def test_usual_is_a_quarter_of_the_way_from_the_fill_to_the_peak() -> None:

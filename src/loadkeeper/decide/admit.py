@@ -19,7 +19,7 @@ from .view import View
 
 def admit(view: View, memory: Memory) -> tuple[dict[str, PoolVerdict], Memory]:
     """The slots of every pool with why not more, and what of them must be remembered."""
-    live = Counter(worker.seen.pool for worker in view.workers)
+    live = Counter([worker.pool.id for worker in view.workers])
     shut = {pool.id: closed(pool, view, memory) for pool in view.pools}
     slots = {pool.id: _usable(pool, live[pool.id], shut[pool.id], memory) for pool in view.pools}
     space = Space(view, memory, {id: max(0, count - live[id]) for id, count in slots.items()})

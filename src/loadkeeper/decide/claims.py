@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from ..model import Limits, PoolSeen, Seen, WorkerSeen
-from .kinds import Claim, Guess, Likeness, bounded
+from .kinds import Guess, Likeness, bounded
 from .lines import budget_total
-from .memory import Course, Kind, Memory
+from .memory import Claim, Course, Kind, Memory
 from .parameters import Parameters
 
 
@@ -22,9 +22,15 @@ class Claims:
         self._totals: dict[str, float] = {}
 
     def live(self, worker: WorkerSeen, course: Course, pool: PoolSeen) -> Claim:
-        held = course.rss or 0
-        claim = self._of(worker.kind, held, course.slope or 0.0, pool)
-        return bounded(claim, max(held, worker.floor), pool.limits.memory_per_worker)
+        """Once for each worker and sweep, so it counts what each step costs."""
+        held, limits = course.rss or 0, pool.limits
+        likeness = self._likeness.get(worker.kind)
+        learned = likeness.claim(held) if likeness is not None and limits.memory_need is None else None
+        claim = self._of(worker.kind, held, course.slope or 0.0, pool) if learned is None else learned
+        least, most = worker.floor, limits.memory_per_worker
+        if most is None and claim.likely >= held <= claim.expected and least <= held:
+            return claim
+        return bounded(claim, max(held, least), most)
 
     def next(self, pool: PoolSeen) -> Claim:
         """Of one more worker of the pool."""
@@ -61,14 +67,15 @@ class Claims:
 
 def claim(seen: Seen, memory: Memory, pools: dict[str, PoolSeen], claims: Claims) -> Memory:
     """Give every worker its claims; between sweeps and exits only those that have none yet."""
-    anew = bool(seen.exits) or seen.swept != (memory.claimed or 0.0)
-    courses = dict(memory.workers)
-    for worker in seen.workers:
-        course = courses[worker.id]
-        if anew or course.likely == 0.0:
-            likely, expected = claims.live(worker, course, pools[worker.pool])
-            courses[worker.id] = replace(course, likely=likely, expected=expected)
-    return replace(memory, workers=courses, claimed=seen.swept)
+    courses, known = memory.workers, memory.claims
+    if not seen.exits and seen.swept == (memory.claimed or 0.0):
+        new = [worker for worker in seen.workers if worker.id not in known]
+        if not new:
+            return memory
+        made = {worker.id: claims.live(worker, courses[worker.id], pools[worker.pool]) for worker in new}
+        return replace(memory, claims={**known, **made}, claimed=seen.swept)
+    made = {worker.id: claims.live(worker, courses[worker.id], pools[worker.pool]) for worker in seen.workers}
+    return replace(memory, claims=made, claimed=seen.swept)
 
 
 def held_by(seen: Seen, memory: Memory, run: str) -> float:

@@ -6,7 +6,8 @@ from .gauges import gauges_of, reading
 from .lines import BUDGET_CPU, CPU, NODE, Domain
 from .memory import BackOff, Memory, Pause
 from .pause import FOR_MEMORY
-from .view import View, Worker
+from .view import View
+from .workers import Worker
 
 
 def closed(pool: PoolSeen, view: View, memory: Memory) -> Why | None:
@@ -49,6 +50,8 @@ def _blind(pool: PoolSeen, view: View) -> Why | None:
 
 def _paused_first(pool: PoolSeen, view: View, memory: Memory) -> Why | None:
     """Paused workers go on before new ones start, so nobody starves: the others drain, and then it is their turn."""
+    if not memory.paused:
+        return None
     standing = [w for w in view.workers if w.id in memory.paused and not w.told_to_stand and not _ends(w)]
     mine = [worker for worker in standing if _concerns(memory.paused[worker.id], worker, pool)]
     if not mine:

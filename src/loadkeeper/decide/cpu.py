@@ -14,7 +14,8 @@ from .lines import BUDGET_CPU, CPU
 from .memory import Load, Memory, Pause
 from .parameters import Parameters
 from .pause import go_on
-from .view import View, Worker, running
+from .view import View, running
+from .workers import Worker
 
 FOR_CPU = frozenset({Reason.FOREIGN_CPU, Reason.CPU_PROMISE, Reason.BUDGET_CPU_PAUSE})
 
@@ -60,7 +61,7 @@ def measure(seen: Seen, memory: Memory, p: Parameters) -> Memory:
 
 
 def demand(workers: list[Worker]) -> float:
-    return sum(worker.cpu for worker in workers)
+    return sum([worker.cpu for worker in workers])
 
 
 # ------------------------------------------------------------------------------------------------------------ claimants
@@ -100,8 +101,7 @@ def relieve_cpu(view: View, memory: Memory) -> Memory:
         return memory
     for claimant in claimants(view, memory):
         memory = _pause_for(claimant, view, memory)
-    memory = _continue_one(view, memory)
-    return _throttle(view, memory)
+    return _continue_one(view, memory)
 
 
 def youngest_of_lowest(workers: list[Worker]) -> Worker | None:
@@ -114,10 +114,12 @@ def youngest_of_lowest(workers: list[Worker]) -> Worker | None:
 
 def _pause_for(claimant: Claimant, view: View, memory: Memory) -> Memory:
     p, load, key = view.p, memory.load, claimant.key
+    if not claimant.is_over(0.0, p):  # not even by a worker that wants nothing
+        return _not_over(key, memory)
     members = [worker for worker in running(view, memory) if worker.pool.run in claimant.runs]
     worker = youngest_of_lowest(members)
     if worker is None or not claimant.is_over(worker.cpu, p):
-        return replace(memory, load=replace(load, over_since={k: t for k, t in load.over_since.items() if k != key}))
+        return _not_over(key, memory)
     since = load.over_since.get(key, view.now)
     load = replace(load, over_since={**load.over_since, key: since})
     if view.now - since < p.cpu_dwell or view.now - load.paused_at.get(key, since) < p.cpu_gap:
@@ -128,6 +130,13 @@ def _pause_for(claimant: Claimant, view: View, memory: Memory) -> Memory:
     return replace(memory, paused={**memory.paused, worker.id: pause}, load=load)
 
 
+def _not_over(key: str, memory: Memory) -> Memory:
+    load = memory.load
+    if key not in load.over_since:
+        return memory
+    return replace(memory, load=replace(load, over_since={k: t for k, t in load.over_since.items() if k != key}))
+
+
 def _reason(claimant: Claimant) -> Reason:
     if claimant.gauge == BUDGET_CPU:
         return Reason.BUDGET_CPU_PAUSE
@@ -135,7 +144,7 @@ def _reason(claimant: Claimant) -> Reason:
 
 
 def _continue_one(view: View, memory: Memory) -> Memory:
-    if view.now - memory.load.continued_at < view.p.cpu_continue_gap:
+    if not memory.paused or view.now - memory.load.continued_at < view.p.cpu_continue_gap:
         return memory
     standing = [w for w in view.workers if w.id in memory.paused and not w.leaving and not w.told_to_stand]
     ours = [worker for worker in standing if memory.paused[worker.id].reason in FOR_CPU]
@@ -145,47 +154,3 @@ def _continue_one(view: View, memory: Memory) -> Memory:
             memory = replace(memory, load=replace(memory.load, continued_at=view.now))
             return go_on(worker, memory, view.now)
     return memory
-
-
-# ------------------------------------------------------------------------------------------------------------- throttle
-
-
-def _throttle(view: View, memory: Memory) -> Memory:
-    """A lone worker wider than a promised line cannot be paused for it: it runs for a share of the time (measured:
-    without, `--cpu 50%` with 4-threaded workers on 2 cores ran at 93 %). The share follows what it is seen to take."""
-    load, p = memory.load, view.p
-    throttles = dict(load.throttles)
-    wide = {worker.id: (worker, claimant) for worker, claimant in _lone(view, memory)}
-    throttles = {id: share for id, share in throttles.items() if id in wide}
-    if view.now - load.throttled_at < p.throttle_gap and throttles == load.throttles:
-        return memory
-    for id, (worker, claimant) in wide.items():
-        share = throttles.get(id, 1.0) * _correction(worker, claimant)
-        if share < 1 / 1.05 or (id in throttles and share < 1):
-            throttles[id] = max(p.throttle_least, share)
-        else:
-            throttles.pop(id, None)
-    return replace(memory, load=replace(load, throttles=throttles, throttled_at=view.now))
-
-
-def _lone(view: View, memory: Memory) -> list[tuple[Worker, Claimant]]:
-    """Running workers that are alone under a promised line, each with the tightest such line."""
-    alone: dict[str, tuple[Worker, Claimant]] = {}
-    run = running(view, memory)
-    for claimant in claimants(view, memory):
-        members = [worker for worker in run if worker.pool.run in claimant.runs]
-        if not claimant.own_too or len(members) != 1:
-            continue
-        worker = members[0]
-        if worker.seen.cpu is None or not worker.pool.pausable:
-            continue
-        if worker.id not in alone or claimant.line < alone[worker.id][1].line:
-            alone[worker.id] = (worker, claimant)
-    return list(alone.values())
-
-
-def _correction(worker: Worker, claimant: Claimant) -> float:
-    """Toward the line, by at most half or double at a time: the gauge follows with some delay."""
-    takes = max(worker.seen.cpu or 0.0, 0.01)
-    left = max(claimant.line - claimant.foreign, 0.0)
-    return min(2.0, max(0.5, left / takes))

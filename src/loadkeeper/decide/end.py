@@ -5,15 +5,18 @@ never the lead. Then the effect is awaited.
 from msgspec.structs import replace
 
 from ..model import Reason, WorkerState
-from .lines import BUDGET, NODE, Domain
+from .lines import BUDGET, Domain
 from .memory import BackOff, End, Memory
 from .parameters import Parameters
 from .pause import awaited, lead, lead_need, within
-from .view import View, Worker, running
+from .view import View, running
+from .workers import Worker
 
 
 def settle(view: View, memory: Memory) -> Memory:
     """Forget what is over: awaited workers that are gone, and ends not yet begun that nobody needs any more."""
+    if not memory.ending and not memory.paused:
+        return memory
     live = {worker.id: worker for worker in view.workers}
     ending = {id: end for id, end in memory.ending.items() if id in live}
     if len(ending) < len(memory.ending):
@@ -52,13 +55,10 @@ def _drop(id: str, end: End, memory: Memory) -> Memory:
 
 
 def end(view: View, memory: Memory) -> Memory:
-    memory = _over_their_cap(view, memory)
-    memory = _ignored_their_stop(view, memory)
     for domain in _node_first(view):
         if at_end(domain, view.p) and not awaited(domain, memory):
             memory = _make_room(domain, view, memory)
-    memory = _waited_too_long(view, memory)
-    return _grace_is_over(view, memory)
+    return memory
 
 
 def _node_first(view: View) -> list[Domain]:
@@ -124,10 +124,10 @@ def _end_all(chosen: list[Worker], domain: Domain, view: View, memory: Memory) -
         reason = Reason.NEVER_FITS if bury else _reason(domain)
         pause = memory.paused.get(worker.id)
         ends[worker.id] = End(view.now, reason, domain.key, recovered, bury=bury, pause=pause)
-    return _choose(ends, domain.key, view, memory)
+    return choose(ends, domain.key, view, memory)
 
 
-def _choose(ends: dict[str, End], key: str, view: View, memory: Memory) -> Memory:
+def choose(ends: dict[str, End], key: str, view: View, memory: Memory) -> Memory:
     """An end holds admission for 1, 2, 4, 8 s: what was just too much will be too much again."""
     if not ends:
         return memory
@@ -156,87 +156,3 @@ def never_fits(worker: Worker, domain: Domain, view: View) -> bool:
         return True
     again = worker.seen.floor >= p.again * worker.held > 0
     return again and (domain.available or 0.0) + worker.held >= domain.most - p.stood_alone * total
-
-
-# --------------------------------------------------------------------------------------------- whatever the gauges say
-
-
-def _over_their_cap(view: View, memory: Memory) -> Memory:
-    """Above --memory-per-worker. The second time its floor is above the cap as well: it can never fit."""
-    ends = {}
-    for worker in view.workers:
-        cap = worker.pool.limits.memory_per_worker
-        if cap is not None and worker.held > cap and not worker.leaving and worker.id not in memory.ending:
-            bury = worker.seen.floor > cap
-            ends[worker.id] = End(view.now, Reason.CAP, "cap", bury=bury, pause=memory.paused.get(worker.id))
-    paused = {id: pause for id, pause in memory.paused.items() if id not in ends}
-    return replace(memory, ending={**memory.ending, **ends}, paused=paused) if ends else memory
-
-
-def _ignored_their_stop(view: View, memory: Memory) -> Memory:
-    """A populating mmap runs on for up to 482 ms after its stop, a writer stalled on dirty pages for 646 (measured):
-    near the line there is no time for that."""
-    ends = {}
-    for worker in view.workers:
-        domain = view.domains[worker.pool.run][0]
-        if not (_runs_on(worker, view, memory) and _is_near(domain, view.p)) or len(view.workers) < 2:
-            continue
-        if awaited(domain, memory) and not at_end(domain, view.p):
-            continue
-        ends[worker.id] = End(view.now, Reason.STOP_IGNORED, NODE, kill=True)
-    return _choose(ends, NODE, view, memory)
-
-
-def _runs_on(worker: Worker, view: View, memory: Memory) -> bool:
-    """It had its time to obey, and a sweep that came after that saw it run."""
-    pause, swept, obeyed = memory.paused.get(worker.id), view.seen.swept, worker.seen.obeyed
-    if pause is None or swept is None or obeyed is None or worker.leaving:
-        return False
-    late = min(obeyed, swept - pause.since) > view.p.stop_obeyed
-    return late and worker.seen.state is not WorkerState.PAUSED
-
-
-def _is_near(domain: Domain, p: Parameters) -> bool:
-    if domain.available is None or domain.lines.pause is None:
-        return False
-    return domain.available - p.stop_ahead * domain.speed < domain.pause + p.stop_near * domain.total
-
-
-def _waited_too_long(view: View, memory: Memory) -> Memory:
-    """A pause beyond its worker's patience becomes an end, one at a time; its task is given back."""
-    if memory.ending:
-        return memory
-    tired = [w for w in view.workers if w.id in memory.paused and not w.told_to_stand and _is_tired(w, view, memory)]
-    if not tired:
-        return memory
-    longest = min(tired, key=lambda w: (memory.paused[w.id].since, w.id))
-    end = End(view.now, Reason.PATIENCE, NODE, pause=memory.paused[longest.id])
-    return _choose({longest.id: end}, NODE, view, memory)
-
-
-def _is_tired(worker: Worker, view: View, memory: Memory) -> bool:
-    waited = worker.seen.paused_for + view.now - memory.paused[worker.id].since
-    return waited >= min(worker.seen.patience, worker.pool.limits.max_pause)
-
-
-# ------------------------------------------------------------------------------------------------------------ the kill
-
-
-def _grace_is_over(view: View, memory: Memory) -> Memory:
-    """Half-way through the end line there is no more time for a graceful end."""
-    ending = {
-        worker.id: replace(memory.ending[worker.id], kill=True)
-        for worker in view.workers
-        if worker.id in memory.ending and needs_kill(worker, view)
-    }
-    return replace(memory, ending={**memory.ending, **ending}) if ending else memory
-
-
-def needs_kill(worker: Worker, view: View) -> bool:
-    return any(_is_half_way(domain, view.p) for domain in view.domains[worker.pool.run])
-
-
-def _is_half_way(domain: Domain, p: Parameters) -> bool:
-    if domain.available is None or domain.lines.end is None:
-        return False
-    return domain.available - domain.strange * p.react_kill < domain.end / 2

@@ -1,25 +1,27 @@
 """How memory moves: the course of each worker, the speed at which available falls, and what of it is strange."""
 
-from math import exp, sqrt
+from math import exp
 
 from msgspec.structs import replace
 
 from ..model import Seen, WorkerSeen, WorkerState
 from .memory import Course, Memory, Trend
 from .parameters import Parameters
+from .strange import strange
 
 
 def forecast(seen: Seen, memory: Memory, p: Parameters) -> Memory:
     """Bring every course and the trend up to this look. Claims are made afterwards."""
-    trend = _note_leaving(seen, memory)
+    live = {worker.id for worker in seen.workers}
+    trend = _note_leaving(seen, memory, live)
     swept = seen.swept is not None and seen.swept != trend.swept
     courses = memory.workers
     if swept:
-        trend = _strange(seen, replace(memory, trend=trend), p)
+        trend = strange(seen, memory.workers, trend, p)
         courses = {worker.id: _course(worker, courses.get(worker.id), seen, trend, p) for worker in seen.workers}
-    elif courses.keys() != {worker.id for worker in seen.workers}:
+    elif courses.keys() != live:
         courses = {worker.id: courses.get(worker.id) or _unswept(seen) for worker in seen.workers}
-    held = sum(course.rss or 0 for course in courses.values())
+    held = sum([course.rss or 0 for course in courses.values()])
     trend = _obey(seen, memory, _speed(seen, trend, held, p), p)
     if swept:
         most = _most(seen, trend.most, held)
@@ -40,9 +42,9 @@ def _course(worker: WorkerSeen, before: Course | None, seen: Seen, trend: Trend,
     now = seen.swept if seen.swept is not None else seen.now
     if before is None:
         before = Course(mark_at=now)
-    if worker.rss is None or is_exiting(worker, before):
-        return before
     rss = worker.rss
+    if rss is None or worker.exiting or (rss == 0 and before.rss):
+        return before
     if before.rss is None:
         return Course(rss=rss, top=rss, processes=worker.processes, mark_at=now, mark_rss=rss)
     span = 0.0 if trend.swept is None else max(0.0, now - trend.swept)
@@ -57,13 +59,7 @@ def _course(worker: WorkerSeen, before: Course | None, seen: Seen, trend: Trend,
         mark_at=now if whole else before.mark_at,
         mark_rss=rss if whole else before.mark_rss,
         slope=(rss - before.mark_rss) / (now - before.mark_at) if whole else before.slope,
-        likely=before.likely,
-        expected=before.expected,
     )
-
-
-def is_exiting(worker: WorkerSeen, course: Course) -> bool:
-    return worker.exiting or (worker.rss == 0 and bool(course.rss))
 
 
 # ---------------------------------------------------------------------------------------------------------------- speed
@@ -113,79 +109,12 @@ def measure_anew(memory: Memory, now: float, p: Parameters) -> Memory:
     return replace(memory, trend=replace(memory.trend, fresh_at=now + p.pause_takes, fresh_available=None))
 
 
-# ------------------------------------------------------------------------------------------------------- strange growth
+# ---------------------------------------------------------------------------------------------- what was ever there
 
 
-def _strange(seen: Seen, memory: Memory, p: Parameters) -> Trend:
-    """What available fell by between two sweeps and no worker grew by, filtered. It cannot be paused.
-
-    A window that says nothing only lets the old value fade: its tail must not end anybody. Gauges and workers' sizes
-    are not read at one instant and lag by some pages per core, so single windows scatter, the more the shorter they
-    are; what scatter alone could make of the filtered value is its *doubt*.
-    """
-    trend = memory.trend
-    if trend.swept is None or seen.swept is None or seen.swept <= trend.swept:
-        return trend
-    seconds = seen.swept - trend.swept
-    weight = 1 - exp(-seconds / p.strange_filter)
-    unexplained = _unexplained(seen, memory) if _is_telling(seen, memory, seconds, p) else None
-    if unexplained is None or (unexplained < 0 and _somebody_leaves(seen, memory)):
-        return replace(trend, strange=trend.strange * (1 - weight))
-    off = unexplained / seconds - trend.strange
-    scatter = trend.scatter + (off * off - trend.scatter) * (1 - exp(-seconds / p.scatter_filter))
-    doubt = p.doubt * _PASSED * weight * sqrt(scatter)
-    return replace(trend, strange=trend.strange + off * weight, scatter=scatter, doubt=doubt)
-
-
-_PASSED = 0.75
-"""Of a window's scatter, times its weight, what an exponential filter passes on. One window's error is the next one's
-with the other sign, so less than of independent ones: sqrt((1 + w / (2 - w)) / 2) for small weights."""
-
-
-def _is_telling(seen: Seen, memory: Memory, seconds: float, p: Parameters) -> bool:
-    """A forked child's pages count twice until a sweep has told them apart, and one that no sweep has seen yet grows
-    unseen: such windows would look like somebody else's growth."""
-    trend = memory.trend
-    if seen.swept_available is None or trend.swept_available is None or seconds > p.window_most:
-        return False
-    return seen.total == trend.swept_total and all(
-        is_leaving(worker, memory) or _is_plain(worker, memory.workers.get(worker.id)) for worker in seen.workers
-    )
-
-
-def _is_plain(worker: WorkerSeen, course: Course | None) -> bool:
-    if worker.rss is None:
-        return False
-    return course is None or course.rss is None or worker.processes == course.processes
-
-
-def is_leaving(worker: WorkerSeen, memory: Memory) -> bool:
-    course = memory.workers.get(worker.id, Course())
-    return worker.state is WorkerState.ENDING or is_exiting(worker, course)
-
-
-def _somebody_leaves(seen: Seen, memory: Memory) -> bool:
-    """Since the last sweep, too: memory comes back 7 to 130 ms after a size shows 0 (measured), and hides growth. So
-    what such a window shows is a lower bound, of use only where it is growth all the same."""
-    return memory.trend.left or any(is_leaving(worker, memory) for worker in seen.workers)
-
-
-def _note_leaving(seen: Seen, memory: Memory) -> Trend:
-    gone = bool(seen.exits) or not memory.workers.keys() <= {worker.id for worker in seen.workers}
+def _note_leaving(seen: Seen, memory: Memory, live: set[str]) -> Trend:
+    gone = bool(seen.exits) or not memory.workers.keys() <= live
     return replace(memory.trend, left=True) if gone and not memory.trend.left else memory.trend
-
-
-def _unexplained(seen: Seen, memory: Memory) -> float:
-    """Bytes. The size of one that leaves may fall long before its memory is back: that fall explains nothing."""
-    trend = memory.trend
-    assert seen.swept_available is not None
-    assert trend.swept_available is not None
-    grown = 0
-    for worker in seen.workers:
-        course = memory.workers.get(worker.id)
-        more = (worker.rss or 0) - ((course.rss or 0) if course is not None else 0)
-        grown += max(more, 0) if is_leaving(worker, memory) else more
-    return trend.swept_available - seen.swept_available - grown
 
 
 def _most(seen: Seen, most: float, held: float) -> float:
@@ -202,7 +131,7 @@ def _obey(seen: Seen, memory: Memory, trend: Trend, p: Parameters) -> Trend:
     """The longest that a worker took to obey a pause here; a slow stop is forgotten with time."""
     seconds = 0.0 if memory.now is None else max(0.0, seen.now - memory.now)
     obey = trend.obey * 0.5 ** (seconds / p.obey_half_life)
-    for worker in seen.workers:
+    for worker in seen.workers if memory.paused else ():
         pause = memory.paused.get(worker.id)
         if worker.obeyed is not None and pause is not None and seen.now - pause.since <= p.obey_recent:
             obey = max(obey, min(worker.obeyed, p.obey_most))

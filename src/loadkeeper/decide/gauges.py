@@ -12,7 +12,8 @@ from .cpu import youngest_of_lowest
 from .lines import gauge_lines
 from .memory import NEVER, End, Memory, Pause
 from .pause import go_on
-from .view import View, Worker, running
+from .view import View, running
+from .workers import Worker
 
 
 class Gauge(Struct, frozen=True):
@@ -52,6 +53,8 @@ def reading(run: str, name: str, seen: Seen) -> float | None:
 def relieve_gauges(view: View, memory: Memory) -> Memory:
     for run in view.limits:
         gauges = gauges_of(run, view)
+        if not gauges and not memory.paused:
+            continue
         for gauge in gauges:
             memory = _relieve(gauge, view, memory)
         memory = _release_of_lost_lines(run, {gauge.name for gauge in gauges}, view, memory)

@@ -9,15 +9,8 @@ from itertools import accumulate
 from math import ceil
 from typing import NamedTuple
 
-from .memory import Kind
+from .memory import Claim, Kind
 from .parameters import DEFAULT, Parameters
-
-
-class Claim(NamedTuple):
-    """How big a worker will become, in bytes: ``likely`` for its need (pausing, lead), ``expected`` for admission."""
-
-    likely: float
-    expected: float
 
 
 class Likeness:
@@ -25,8 +18,13 @@ class Likeness:
 
     def __init__(self, kind: Kind, p: Parameters) -> None:
         self._p = p
-        self._peaks = sorted(kind.peaks)
-        self._sums = [0, *accumulate(self._peaks)]  # _sums[i]: of the i smallest
+        self._peaks = peaks = sorted(kind.peaks)
+        count = len(peaks)
+        sums = [0, *accumulate(peaks)]
+        self._rest = [sums[count] - at for at in sums]  # _rest[i]: of all but the i smallest
+        self._likely = [
+            peaks[i + ceil(p.quantile * (count - i)) - 1] for i in range(count)
+        ]  # of all but the i smallest
 
     def claim(self, held: float) -> Claim | None:
         """Of a worker that holds so much, 0: not yet started. None: nothing was learned of the kind."""
@@ -38,9 +36,9 @@ class Likeness:
         if like == count:
             return Claim(p.bigger * held, p.bigger_expected * held)
         above = bisect_left(peaks, held, like)
-        nth = like + ceil(p.quantile * (count - like)) - 1
-        mean = (held * (above - like) + self._sums[count] - self._sums[above]) / (count - like)
-        return Claim(max(held, peaks[nth]), mean)
+        likely = self._likely[like]
+        mean = (held * (above - like) + self._rest[above]) / (count - like)
+        return Claim(likely if likely > held else held, mean)
 
 
 class Guess(NamedTuple):

@@ -65,9 +65,11 @@ def _learn_cpu(kinds: dict[str, Kind], seen: Seen, memory: Memory, p: Parameters
     before, now = memory.load.swept, seen.swept or 0.0
     seconds = p.cpu_memory if before is None else max(0.0, now - before)
     shares: dict[str, list[float]] = defaultdict(list)
-    for worker in sorted(seen.workers, key=lambda w: w.id):
-        telling = worker.state is WorkerState.RUNNING and worker.active >= p.cpu_age
-        if telling and worker.cpu is not None and worker.id not in memory.load.throttles:
+    throttles = memory.load.throttles
+    for worker in seen.workers:
+        if worker.cpu is None or worker.state is not WorkerState.RUNNING or worker.active < p.cpu_age:
+            continue
+        if worker.id not in throttles:
             shares[worker.kind].append(worker.cpu)
     weight = 1 - exp(-seconds / p.cpu_memory)
     for name, cores in shares.items():

@@ -50,7 +50,7 @@ def next_sweep(view: View, memory: Memory) -> float:
 
 def _somebody_runs_on(view: View, memory: Memory) -> bool:
     """Somebody was told to stand and has not been seen to: only a sweep tells."""
-    return any(
+    return bool(memory.paused) and any(
         worker.id in memory.paused and not worker.leaving and worker.seen.state is not WorkerState.PAUSED
         for worker in view.workers
     )

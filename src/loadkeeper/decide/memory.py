@@ -22,8 +22,15 @@ class Kind(Struct, frozen=True):
     count: int = 0  # exits seen, those without a usable peak included
 
 
+class Claim(Struct, frozen=True, gc=False, array_like=True):
+    """How big a worker will become, in bytes: ``likely`` for its need (pausing, lead), ``expected`` for admission."""
+
+    likely: float
+    expected: float
+
+
 class Course(Struct, frozen=True, gc=False):
-    """How a live worker came to where it is. ``likely`` and ``expected``: its claims as of the last sweep or exit."""
+    """How a live worker came to where it is."""
 
     rss: int | None = None  # bytes, at the last sweep that saw any
     top: int = 0  # the most
@@ -33,8 +40,6 @@ class Course(Struct, frozen=True, gc=False):
     mark_at: float = 0.0  # where the present window of its slope began
     mark_rss: int = 0
     slope: float | None = None  # bytes/s over the last whole window
-    likely: float = 0.0
-    expected: float = 0.0
 
 
 class Pause(Struct, frozen=True):
@@ -115,7 +120,8 @@ class Memory(Struct, frozen=True, kw_only=True):
     ending: dict[str, End] = {}
     trend: Trend = Trend()
     load: Load = Load()
-    claimed: float | None = None  # the sweep that the claims rest on
+    claims: dict[str, Claim] = {}  # by worker, as of the last sweep or exit
+    claimed: float | None = None  # the sweep that they rest on
     most: dict[str, float] = {}  # by run: the largest budget seen
 
     paused_at: float = NEVER  # the last pause for memory

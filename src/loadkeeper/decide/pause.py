@@ -14,14 +14,16 @@ from .forecast import measure_anew
 from .lines import BUDGET, NODE, Domain
 from .memory import End, Memory, Pause
 from .parameters import Parameters
-from .view import View, Worker, running
+from .view import View, running
+from .workers import Worker
 
 FOR_MEMORY = frozenset({Reason.MEMORY_PAUSE, Reason.LEAD, Reason.BUDGET_PAUSE})
 
 
 def adopt(seen: Seen, memory: Memory) -> Memory:
     """Workers that stand and that we know nothing of: an earlier load manager paused them, so they wait for memory."""
-    unknown = [w for w in seen.workers if w.state is WorkerState.PAUSED and w.id not in memory.workers]
+    courses = memory.workers
+    unknown = [w for w in seen.workers if w.state is WorkerState.PAUSED and w.id not in courses]
     if not unknown:
         return memory
     return replace(memory, paused={**memory.paused, **{worker.id: _adopted(worker, seen.now) for worker in unknown}})
@@ -59,12 +61,13 @@ def lead(workers: Iterable[Worker]) -> Worker | None:
 
 def lead_need(workers: Iterable[Worker], total: float, p: Parameters) -> float:
     """What must be kept free so that somebody can finish. Needs below 1 % of total come out of the pause line."""
-    return min((worker.need for worker in workers if worker.need > p.still * total), default=0.0)
+    least = p.still * total
+    return min([worker.need for worker in workers if worker.need > least], default=0.0)
 
 
-def within(domain: Domain, workers: Iterable[Worker]) -> list[Worker]:
+def within(domain: Domain, workers: Sequence[Worker]) -> Sequence[Worker]:
     """Of some workers those that the domain is about: on the node all, in a budget its run's."""
-    return [worker for worker in workers if domain.gauge == NODE or worker.pool.run == domain.run]
+    return workers if domain.gauge == NODE else [worker for worker in workers if worker.pool.run == domain.run]
 
 
 # -------------------------------------------------------------------------------------------------------------- pausing
@@ -126,7 +129,9 @@ def _reason(domain: Domain) -> Reason:
 def _continue_one(view: View, memory: Memory) -> Memory:
     """The longest wait first. One at a time, for what it takes shows only after a while."""
     p, now = view.p, view.now
-    if view.seen.available is None or now - memory.paused_at < p.dwell or now - memory.continued_at < p.gap:
+    if not memory.paused or view.seen.available is None:
+        return memory
+    if now - memory.paused_at < p.dwell or now - memory.continued_at < p.gap:
         return memory
     run = running(view, memory)
     for worker in waiting(view, memory):
@@ -163,7 +168,7 @@ def go_on(worker: Worker, memory: Memory, now: float) -> Memory:
 def one_always_runs(view: View, memory: Memory) -> Memory:
     """When nobody runs and nobody is about to leave, the one with the least left to grow goes on, whatever the lines
     say: it finishes, or shows that it cannot."""
-    if running(view, memory) or memory.ending or any(worker.leaving for worker in view.workers):
+    if not memory.paused or running(view, memory) or memory.ending or any(worker.leaving for worker in view.workers):
         return memory
     able = [w for w in view.workers if w.id in memory.paused and not w.told_to_stand]
     if not able:

@@ -7,6 +7,7 @@ from .admit import admit
 from .claims import Claims, claim, limits_of
 from .cpu import measure, relieve_cpu
 from .end import end, settle
+from .end_anyway import grace_is_over, ignored_their_stop, over_their_cap, waited_too_long
 from .forecast import forecast
 from .gauges import relieve_gauges
 from .learn import learn
@@ -15,8 +16,10 @@ from .looks import critical, next_look, next_sweep, urgent
 from .memory import Memory
 from .parameters import DEFAULT, Parameters
 from .pause import adopt, one_always_runs, relieve
-from .view import View, known_pools, look, most_of_budgets
+from .throttle import throttle
+from .view import View, look, most_of_budgets
 from .whys import endings, pauses
+from .workers import in_order, known_pools
 
 
 def decide(seen: Seen, memory: Memory, parameters: Parameters = DEFAULT) -> tuple[Decision, Memory]:
@@ -27,6 +30,7 @@ def decide(seen: Seen, memory: Memory, parameters: Parameters = DEFAULT) -> tupl
     """
     if memory.last is not None and seen.now == memory.now:
         return memory.last, learn(seen, memory, parameters)
+    seen = in_order(seen)
     pools = known_pools(seen)
     memory = learn(seen, memory, parameters)
     memory = adopt(seen, memory)
@@ -40,8 +44,13 @@ def decide(seen: Seen, memory: Memory, parameters: Parameters = DEFAULT) -> tupl
     memory = settle(view, memory)
     memory = relieve(view, memory)
     memory = relieve_cpu(view, memory)
+    memory = throttle(view, memory)
     memory = relieve_gauges(view, memory)
+    memory = over_their_cap(view, memory)
+    memory = ignored_their_stop(view, memory)
     memory = end(view, memory)
+    memory = waited_too_long(view, memory)
+    memory = grace_is_over(view, memory)
     memory = one_always_runs(view, memory)
     slots, memory = admit(view, memory)
     given_up, memory = critical(view, memory)

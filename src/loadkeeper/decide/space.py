@@ -1,6 +1,7 @@
 """The space that admission hands out: memory of all domains, and CPU. It shrinks with each slot granted in a look."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from math import sqrt
 
 from ..model import PoolSeen, Reason, Why
@@ -8,7 +9,8 @@ from .cpu import demand
 from .kinds import usual
 from .lines import BUDGET, BUDGET_CPU, CPU, NODE, Domain, cpu_lines
 from .memory import Charge, Kind, Memory
-from .view import View, Worker, running
+from .view import View, running
+from .workers import Worker
 
 
 class Next:
@@ -43,14 +45,20 @@ class Space:
     def _weigh_workers(self) -> None:
         view = self._view
         run = running(view, self._memory)
-        by_run: dict[str, list[Worker]] = {"": list(view.workers), **{name: view.of_run(name) for name in view.limits}}
+        by_run: dict[str, Sequence[Worker]] = {"": view.workers, **view.by_run}
+        alone = len(view.by_run) == 1  # the only run is the whole node
         for name, workers in by_run.items():
+            if alone and name:
+                for figures in (self._growth, self._spread, self._demand):
+                    figures[name] = figures[""]
+                continue
             staying = [worker for worker in workers if not worker.leaving]
-            self._growth[name] = sum(worker.usual - worker.held for worker in staying)
-            self._spread[name] = view.p.spread * sqrt(sum(worker.variance for worker in staying))
-            mine = run if name == "" else [worker for worker in run if worker.pool.run == name]
-            self._demand[name] = demand(mine)
-            self._busy[name] = sum(worker.seen.cpu or 0.0 for worker in mine)
+            self._growth[name] = sum([worker.usual - worker.held for worker in staying])
+            self._spread[name] = view.p.spread * sqrt(sum([worker.variance for worker in staying]))
+            self._demand[name] = demand([worker for worker in run if worker.pool.run == name] if name else run)
+        for name, limits in view.limits.items():
+            if limits.workers_cpu is not None:
+                self._busy[name] = sum(worker.seen.cpu or 0.0 for worker in run if worker.pool.run == name)
         self._busy[""] = self._memory.load.busy
         for charge in self._memory.charges:
             left = charge.cpu * max(0.0, 1 - (view.now - charge.at) / view.p.charge)

@@ -3,17 +3,20 @@
 from ..model import Ending, Reason, Want, Why, WorkerState
 from .closed import domain_of
 from .cpu import FOR_CPU, claimants
-from .end import needs_kill
+from .end_anyway import needs_kill
 from .gauges import gauges_of, reading
 from .lines import NODE, Domain
 from .memory import End, Memory, Pause
 from .pause import FOR_MEMORY
-from .view import View, Worker
+from .view import View
+from .workers import Worker
 
 
 def pauses(view: View, memory: Memory) -> dict[str, Why]:
     """Everybody who must stand: by the operator's word or by ours. One that ends must run, to end."""
-    told = {}
+    told: dict[str, Why] = {}
+    if view.all_move(memory):
+        return told
     for worker in view.workers:
         ends = worker.id in memory.ending or worker.seen.state is WorkerState.ENDING
         if ends or worker.want is Want.STOP:
@@ -50,7 +53,9 @@ def _why_paused_for_cpu(worker: Worker, pause: Pause, view: View, memory: Memory
 
 def endings(view: View, memory: Memory) -> dict[str, Ending]:
     """Those that we end, that the operator ends, and, when the grace is over for everybody, all that are ending."""
-    told = {}
+    told: dict[str, Ending] = {}
+    if view.all_move(memory):
+        return told
     for worker in view.workers:
         end = memory.ending.get(worker.id)
         if end is not None:

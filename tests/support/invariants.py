@@ -1,9 +1,10 @@
 """What must hold at every look of every history. `Watch` is given each look by the simulator."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
 
-from loadkeeper.decide import DEFAULT, Memory, decide
+from loadkeeper.decide import DEFAULT, Kind, Memory, Parameters, decide
 from loadkeeper.decide.lines import node_lines
 from loadkeeper.model import Decision, Limits, Reason, Seen, Why, WorkerSeen, WorkerState
 
@@ -21,13 +22,18 @@ class Watch:
     looks: int = 0
     recent: list[set[str]] = field(default_factory=list)
     totals: list[tuple[float, int]] = field(default_factory=list)
+    paused_at: dict[str, float] = field(default_factory=dict)  # of those paused for memory
     random: Random = field(default_factory=lambda: Random(1))
+    parameters: Parameters = DEFAULT  # those that `decide` was given; what holds is held against the defaults
 
     def __call__(self, seen: Seen, before: Memory, decision: Decision, after: Memory) -> None:
         self.looks += 1
         one_runs(seen, decision)
         some_are_left(seen, before, decision)
         ends_are_awaited(seen, before, decision)
+        ends_are_the_last_resort(seen, before, decision, after)
+        slots_rise_within_the_forecast(seen, before, decision, after)
+        self.no_flapping(seen, before, decision)
         nobody_new_beside_the_paused(seen, decision, after)
         self.slots_double_at_most(seen, decision, after)
         unknown_does_nothing(seen, before, decision)
@@ -35,7 +41,7 @@ class Watch:
         whys_have_figures(seen, decision)
         assert not decision.paused.keys() & decision.ending.keys(), "nobody is both paused and ending"
         if self.looks % 20 == 0:
-            same_again(seen, before, decision, after, self.random)
+            same_again(seen, before, decision, after, self)
         self.no_deadlock(seen, decision)
         self.only_the_paused_stand(seen, decision)
 
@@ -47,6 +53,20 @@ class Watch:
             least = min(count for _, count in self.totals)
             assert total <= max(4, 4 * least), f"I5 {self.totals} then {total}"
         self.totals.append((seen.now, total))
+
+    def no_flapping(self, seen: Seen, before: Memory, decision: Decision) -> None:
+        """Who stands for memory stands for the dwell at least, but the one that goes on because nobody runs."""
+        live = {worker.id for worker in seen.workers}
+        ran = [w.id for w in staying(seen, before) if w.id not in before.paused]
+        for id, since in list(self.paused_at.items()):
+            if id in decision.paused and id in live:
+                continue
+            del self.paused_at[id]
+            if id in live and id not in decision.ending and ran and not seen.wants:
+                assert seen.now - since >= DEFAULT.dwell - 1e-6, f"{id} stood for {seen.now - since}"
+        for id, why in decision.paused.items():
+            if why.reason in MEMORY_PAUSES:
+                self.paused_at.setdefault(id, seen.now)
 
     def no_deadlock(self, seen: Seen, decision: Decision) -> None:
         end = node_lines(Limits(), seen.total, DEFAULT).end or 0.0
@@ -117,6 +137,49 @@ def ends_are_awaited(seen: Seen, before: Memory, decision: Decision) -> None:
         assert not chosen, f"I3: {still} awaited, {chosen} chosen"
 
 
+def ends_are_the_last_resort(seen: Seen, before: Memory, decision: Decision, after: Memory) -> None:
+    """Memory ends somebody only below the end line, or when growth that is nobody's of ours is about to take it there:
+    where pausing could not help."""
+    for id, why in new_ends(before, decision, MEMORY_ENDS - {Reason.BUDGET_END, Reason.NEVER_FITS}).items():
+        assert seen.available is not None, f"{id} is ended blind"
+        assert why.line is not None
+        strange = max(0.0, after.trend.strange - after.trend.doubt)
+        assert seen.available - DEFAULT.react_end * strange < why.line, f"{id} is ended at {seen.available}"
+        assert (why.reason is Reason.MEMORY_END) == (seen.available < why.line)
+
+
+def slots_rise_within_the_forecast(seen: Seen, before: Memory, decision: Decision, after: Memory) -> None:
+    """I5: after slots rose, what those that live and those that may start will hold at a usual time still fits above
+    the hold line; reckoned anew here. The first worker of an empty node needs no forecast."""
+    live = Counter(worker.pool for worker in seen.workers)
+    rose = [id for id, slots in after.slots.items() if slots > before.slots.get(id, live[id])]
+    if not rose or not seen.workers:
+        return
+    limits = {pool.run: pool.limits for pool in sorted(seen.pools, key=lambda p: p.id, reverse=True)}
+    pools = {pool.id: pool for pool in seen.pools}
+    assert seen.available is not None, "slots rise blind"
+    held = growth = variance = 0.0
+    for worker in seen.workers:
+        if _leaves(worker, before, after):
+            continue
+        kind, claim = after.kinds.get(worker.kind, Kind()), after.claims[worker.id].expected
+        held += after.workers[worker.id].rss or 0
+        growth += (kind.fill + DEFAULT.lift * (1 - kind.fill)) * claim
+        variance += kind.fill * (1 - kind.fill) * claim**2
+    for id in rose:
+        lines = node_lines(limits[pools[id].run], seen.total, DEFAULT)
+        if lines.hold is None or (live[id] == 0 and after.slots[id] == 1):
+            continue
+        keep = max(lines.hold, (lines.pause or 0.0) + DEFAULT.spread * variance**0.5)
+        assert seen.available - (growth - held) - keep >= -1, f"slots of {id} rise beyond the forecast"
+
+
+def _leaves(worker: WorkerSeen, before: Memory, after: Memory) -> bool:
+    course = after.workers[worker.id]
+    gone = worker.exiting or (worker.rss == 0 and bool(course.rss))
+    return worker.state is WorkerState.ENDING or gone or worker.id in after.ending or worker.id in before.ending
+
+
 def nobody_new_beside_the_paused(seen: Seen, decision: Decision, after: Memory) -> None:
     """I4: while a worker is paused for memory or an end is awaited, no new worker is admitted."""
     paused = [why for why in decision.paused.values() if why.reason in MEMORY_PAUSES]
@@ -155,12 +218,13 @@ def whys_have_figures(seen: Seen, decision: Decision) -> None:
             assert verdict.why.reading == seen.available
 
 
-def same_again(seen: Seen, before: Memory, decision: Decision, after: Memory, random: Random) -> None:
+def same_again(seen: Seen, before: Memory, decision: Decision, after: Memory, watch: Watch) -> None:
     """I8: a second look at the same now, and any other order, give the same."""
-    assert decide(seen, after)[0] == decision, "I8: a second look"
+    random, parameters = watch.random, watch.parameters
+    assert decide(seen, after, parameters)[0] == decision, "I8: a second look"
     workers, pools = list(seen.workers), list(seen.pools)
     random.shuffle(workers)
     random.shuffle(pools)
     shuffled = Seen(**{**{f: getattr(seen, f) for f in seen.__struct_fields__}, "workers": tuple(workers)})
     shuffled = Seen(**{**{f: getattr(shuffled, f) for f in seen.__struct_fields__}, "pools": tuple(pools)})
-    assert decide(shuffled, before)[0] == decision, "I8: another order"
+    assert decide(shuffled, before, parameters)[0] == decision, "I8: another order"

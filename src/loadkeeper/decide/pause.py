@@ -92,16 +92,19 @@ def _pause_for(domain: Domain, view: View, memory: Memory) -> Memory:
         for worker in run
         if worker.pool.run == domain.run
         and worker.pool.pausable
-        and not (worker is first and not _lead_too(domain, memory))
+        and not (worker is first and not _lead_too(domain, view, memory))
         and not _may_stay(worker, domain, grows)
     ]
     pause = Pause(since=view.now, reason=_reason(domain), gauge=domain.gauge)
     return replace(memory, paused={**memory.paused, **{worker.id: pause for worker in chosen}})
 
 
-def _lead_too(domain: Domain, memory: Memory) -> bool:
-    """While the memory of ended workers comes back, below the end line, even the lead waits for it."""
-    return domain.ahead is not None and domain.ahead < domain.end and bool(awaited(domain, memory))
+def _lead_too(domain: Domain, view: View, memory: Memory) -> bool:
+    """While memory comes back from those who leave, ended by us or by themselves, even the lead waits for it below the
+    end line."""
+    if domain.ahead is None or domain.ahead >= domain.end:
+        return False
+    return bool(awaited(domain, memory)) or any(worker.leaving and worker.held for worker in view.members(domain))
 
 
 def awaited(domain: Domain, memory: Memory) -> dict[str, End]:

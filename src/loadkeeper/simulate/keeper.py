@@ -5,6 +5,7 @@ from collections.abc import Callable
 from ..decide import DEFAULT, Memory, Parameters, decide
 from ..model import (
     Decision,
+    Ending,
     ExitSeen,
     Outcome,
     PoolSeen,
@@ -63,7 +64,7 @@ class Keeper:
         if self._watch is not None:
             self._watch(seen, remembered, decision, self.memory)
         self._count(before, decision)
-        self._act(decision)
+        machine.at(machine.now + machine.world.acts.tell, lambda: self._act(decision))
         self._next_sweep = (self._swept or 0.0) + decision.next_sweep
         return decision.next_look + self._late() if machine.workers or decision.pools else decision.next_look
 
@@ -193,6 +194,8 @@ class Keeper:
         id = _id(worker)
         ending = decision.ending.get(id)
         if ending is not None:
+            if self._is_needless(worker, ending):
+                return
             outcome = Outcome.BURIED if ending.bury else Outcome.GIVEN_BACK
             if ending.kill:
                 self.machine.kill(worker, outcome)
@@ -202,6 +205,14 @@ class Keeper:
             self.machine.pause(worker)
         else:
             self.machine.go_on(worker)
+
+    def _is_needless(self, worker: Process, ending: Ending) -> bool:
+        """The process manager looks once more right before the signal: memory may be back."""
+        recovered = ending.why.recovered
+        begun = worker.state is WorkerState.ENDING or worker.outcome is not None
+        if recovered is None or begun or self._is_broken("memory"):
+            return False
+        return self.machine.available() > recovered
 
     def _count(self, before: Decision | None, decision: Decision) -> None:
         counts = self.counts

@@ -31,6 +31,7 @@ class Acts(Struct, frozen=True, forbid_unknown_fields=True):
     kill: tuple[float, float] = (0.05, 0.5)  # s until a killed worker's memory is back
     free: Size = "15G"  # bytes/s at which the memory of one that exits by itself comes back
     start: float = 0.002  # s of CPU that a start takes
+    tell: float = 0.002  # s from a look until what it decided is done
     touch: Size = "2.5G"  # bytes/s that a worker can take
     late_look: tuple[float, float] = (0.0, 0.0)  # this share of looks comes up to so many seconds late
 

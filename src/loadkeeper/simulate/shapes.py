@@ -40,6 +40,11 @@ class Shape:
         """Of progress, where it bends."""
         return self._at
 
+    @property
+    def shares(self) -> list[tuple[float, float]]:
+        """(Progress, share of its peak) where it bends."""
+        return list(zip(self._at, self._share, strict=True))
+
     def share(self, progress: float) -> float:
         """Of its peak, at this point of its own progress."""
         at, share = self._at, self._share

@@ -1,0 +1,51 @@
+"""The same world for real and simulated: real memory and CPU in a group of 1 GiB, beside the simulator's makespan."""
+
+import pytest
+from support.memory_group import parent
+from support.real_world import play, world
+
+from loadkeeper.simulate import simulate
+
+pytestmark = pytest.mark.skipif(parent() is None, reason="needs root and a memory controller of version 1")
+NEAR = 0.15
+SECONDS = {"uniform": [1, 2]}
+WORLDS = {
+    "ramps": world("ramps", 12, {"seconds": SECONDS, "memory": {"uniform": ["150M", "500M"]}, "shape": "ramp"}),
+    "waiting": world("waiting", 40, {"seconds": SECONDS, "memory": "40M", "cpu": 0.15}),
+    "short": world("short", 300, {"seconds": {"uniform": [0.02, 0.1]}, "memory": "15M"}),
+    "late": world("late", 10, {"seconds": SECONDS, "memory": {"uniform": ["300M", "700M"]}, "shape": "late"}),
+}
+MORE = {
+    "steady": world("steady", 16, {"seconds": SECONDS, "memory": "60M"}),
+    "spikes": world("spikes", 12, {"seconds": SECONDS, "memory": {"uniform": ["150M", "500M"]}, "shape": "spike"}),
+    "teeth": world("teeth", 12, {"seconds": SECONDS, "memory": {"uniform": ["150M", "400M"]}, "shape": "saw"}),
+    "plateau": world("plateau", 12, {"seconds": SECONDS, "memory": {"uniform": ["200M", "600M"]}, "shape": "plateau"}),
+    "early": world("early", 12, {"seconds": SECONDS, "memory": {"uniform": ["200M", "600M"]}, "shape": "early"}),
+    "threads": world("threads", 8, {"seconds": SECONDS, "memory": "60M", "threads": 2}),
+    "never": world("never", 10, {"seconds": SECONDS, "memory": {"uniform": ["500M", "1300M"]}, "shape": "ramp"}),
+}
+FAR = {"early": 0.2, "never": 0.2}
+"""After an early peak memory falls, and a task that never fits is paused and ended: the simulator is 12 to 15 % faster
+there, for a real process gives its memory back, and goes on after a stop, a little later than in an instant."""
+
+
+def compare(name: str, given: dict[str, object], tmp_path, seed: int, record_property) -> None:
+    simulated, real = simulate(given, seed), play(given, tmp_path, seed)
+    record_property(name, f"real {real.makespan:.1f} s, simulated {simulated.makespan:.1f} s")
+    assert real.kernel_kills == simulated.kernel_kills == 0
+    assert real.done == sum(task.ended_at is not None for task in simulated.tasks), "other tasks were buried"
+    assert abs(real.given_back - simulated.given_back) <= (2 if name == "never" else 0)
+    assert simulated.makespan == pytest.approx(real.makespan, rel=FAR.get(name, NEAR))
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_a_world_takes_as_long_as_simulated(name, tmp_path, record_property):
+    compare(name, WORLDS[name], tmp_path, 1, record_property)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("name", [*WORLDS, *MORE])
+def test_many_worlds_take_as_long_as_simulated(name, seed, tmp_path, record_property):
+    compare(name, (WORLDS | MORE)[name], tmp_path, seed, record_property)

@@ -79,7 +79,7 @@ class Playing(Protocol):
 
 def _result(work: Work, bound: float, counts: Counts, policy: str, seed: int) -> Result:
     world = work.machine.world
-    makespan = max(work.ended_at.values(), default=0.0) if work.is_done else work.machine.now
+    makespan = work.settled_at if work.is_done else work.machine.now
     tasks = [task for pool in world.pools for task in work.tasks[pool.name]]
     return Result(
         world=world.name,

@@ -19,6 +19,7 @@ class Work:
         self.slots: dict[str, int] = dict.fromkeys(self.pools, 0)
         self.live: dict[str, int] = dict.fromkeys(self.pools, 0)
         self.ended_at: dict[int, float] = {}
+        self.settled_at = 0.0  # when the last task so far was done, or failed or buried for good
         self.floors: dict[int, int] = {}
         self.failed: set[int] = set()
         self.buried: set[int] = set()
@@ -65,19 +66,23 @@ class Work:
         task, now = worker.task, self.machine.now
         if worker.outcome is Outcome.DONE:
             self.ended_at[task.number] = now
-            self._unfinished -= 1
+            self._settle()
             return
         self.lost_seconds += worker.active
         if worker.outcome is Outcome.BURIED:
             self.buried.add(task.number)
-            self._unfinished -= 1
+            self._settle()
         elif worker.n in self.machine.killed and self._kills(task) >= FAILS:
             self.failed.add(task.number)
-            self._unfinished -= 1
+            self._settle()
         else:
             self.given_back += 1
             self.floors[task.number] = int(1.5 * worker.top)
             self.waiting[worker.pool.name].appendleft(task)
+
+    def _settle(self) -> None:
+        self._unfinished -= 1
+        self.settled_at = self.machine.now
 
     def _kills(self, task: Task) -> int:
         self._kernel_kills[task.number] = self._kernel_kills.get(task.number, 0) + 1

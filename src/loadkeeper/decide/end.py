@@ -24,23 +24,30 @@ def settle(view: View, memory: Memory) -> Memory:
     paused = {id: pause for id, pause in memory.paused.items() if id in live}
     memory = replace(memory, paused=paused)
     for id, end in sorted(ending.items()):
-        if not _begun(live[id]) and _is_over(live[id], end, view):
+        if _begun(live[id]) or end.recovered is None:
+            continue
+        if _is_back(live[id], end, view):
             memory = _drop(id, end, memory)
-    return memory
+        elif _is_refused(live[id], end, view):
+            memory = replace(_drop(id, end, memory), refused=memory.refused | {id})
+    return replace(memory, refused=memory.refused & live.keys()) if memory.refused else memory
 
 
 def _begun(worker: Worker) -> bool:
     return worker.seen.state is WorkerState.ENDING or worker.seen.exiting
 
 
-def _is_over(worker: Worker, end: End, view: View) -> bool:
-    """Memory has come back; or its process manager, which looks once more before the signal, found that it had for a
-    moment, and nothing was done: what is awaited would never come. A kill, too, is dropped so."""
-    if end.recovered is None:
-        return False
+def _is_back(worker: Worker, end: End, view: View) -> bool:
+    """Memory has come back by itself."""
     domain = next((d for d in view.domains[worker.pool.run] if d.key == end.gauge), None)
-    if domain is not None and domain.available is not None and domain.available > end.recovered:
-        return True
+    if domain is None or domain.available is None or end.recovered is None:
+        return False
+    return domain.available > end.recovered
+
+
+def _is_refused(worker: Worker, end: End, view: View) -> bool:
+    """Its process manager, which looks once more before the signal, found that memory had come back for a moment, and
+    nothing was done: what is awaited would never come. A kill, too, is dropped so."""
     return not worker.pool.silent and view.now - end.since > view.p.begin_most
 
 
@@ -123,7 +130,8 @@ def _end_all(chosen: list[Worker], domain: Domain, view: View, memory: Memory) -
         bury = never_fits(worker, domain, view)
         reason = Reason.NEVER_FITS if bury else _reason(domain)
         pause = memory.paused.get(worker.id)
-        ends[worker.id] = End(view.now, reason, domain.key, recovered, bury=bury, pause=pause)
+        asked = None if worker.id in memory.refused else recovered
+        ends[worker.id] = End(view.now, reason, domain.key, asked, bury=bury, pause=pause)
     return choose(ends, domain.key, view, memory)
 
 

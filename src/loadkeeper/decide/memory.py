@@ -128,6 +128,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     continued_at: float = NEVER  # the last continue
     settled_at: float = NEVER  # when the last awaited worker was seen to be gone
     back_off: dict[str, BackOff] = {}  # by domain
+    refused: frozenset[str] = frozenset()  # workers whose end nobody began: the next one is not asked about again
 
     gauge_at: dict[str, float] = {}  # by gauge: the last pause, continue or end for it
     gauge_calm: dict[str, float] = {}  # by gauge: since when it is behind its hold line

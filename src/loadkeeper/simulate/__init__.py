@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from ..decide import DEFAULT, Memory, Parameters
 from .bound import longest, lower_bound
+from .checks import check
 from .clairvoyant import Clairvoyant
 from .counts import Counts
 from .keeper import Keeper, Watch
@@ -45,6 +46,7 @@ def simulate(  # noqa: PLR0913 - what to play, and who is to look on
     ``memory``: what `decide` knows when it begins. ``most``: the number of workers for those that take one; as many as
     cores without. Raises UsageError for what is no world."""
     read = read_world(world)
+    check(read)
     machine = Machine(read, seed)
     work = Work(read, machine, seed)
     bound = lower_bound(read, work.tasks)

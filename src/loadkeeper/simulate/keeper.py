@@ -19,6 +19,8 @@ from .counts import Counts
 from .machine import Machine, Process
 from .work import Work
 
+LOOKED_AT = frozenset({Reason.MEMORY_END, Reason.MEMORY_AHEAD})
+"""Ends that a process manager looks at once more."""
 CPU_WINDOW = 0.5  # s over which a worker's cores are measured
 
 
@@ -210,7 +212,7 @@ class Keeper:
         """The process manager looks once more right before the signal: memory may be back."""
         recovered = ending.why.recovered
         begun = worker.state is WorkerState.ENDING or worker.outcome is not None
-        if recovered is None or begun or self._is_broken("memory"):
+        if recovered is None or begun or ending.why.reason not in LOOKED_AT or self._is_broken("memory"):
             return False
         return self.machine.available() > recovered
 

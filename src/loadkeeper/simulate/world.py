@@ -166,6 +166,10 @@ def _draw(number: int, pool: Pool, sort: Sort, random: Random) -> Task:
     )
 
 
+DISTRIBUTIONS = {"uniform": 2, "lognormal": 2, "pareto": 3}
+"""How many figures each takes."""
+
+
 def _number(given: Any, random: Random, unit: Any) -> float:
     """A figure, or one drawn from ``uniform``, ``lognormal`` or ``pareto``."""
     if not isinstance(given, Mapping):
@@ -177,7 +181,7 @@ def _number(given: Any, random: Random, unit: Any) -> float:
         return float(unit(figures[0])) * random.lognormvariate(0.0, figures[1])
     if name == "pareto":
         return min(float(unit(figures[0])) * random.paretovariate(figures[1]), float(unit(figures[2])))
-    raise UsageError(f"{given!r} is no distribution; there are uniform, lognormal and pareto")
+    raise UsageError(f"{given!r} is no distribution; there are {', '.join(DISTRIBUTIONS)}")
 
 
 # ----------------------------------------------------------------------------------------------------------- the limits

@@ -48,7 +48,8 @@ def figures(results: Sequence[Result]) -> str:
     lost = sum(r.work_lost for r in results) / len(results)
     hour = 3600 * sum(r.pauses for r in results) / sum(r.makespan for r in results)
     unfinished = sum(not r.finished for r in results)
-    return f"{ratio:.4f} {kills:4d} ☠ {ends:4d} ends {lost:.3f} lost {hour:4.0f}/h{f' {unfinished} unfinished' * bool(unfinished)}"
+    told = f"{ratio:.4f} {kills:4d} ☠ {ends:4d} ends {lost:.3f} lost {hour:4.0f}/h"
+    return f"{told} {unfinished} unfinished" if unfinished else told
 
 
 def main(words: Sequence[str]) -> None:

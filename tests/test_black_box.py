@@ -5,8 +5,10 @@ import os
 import random
 import signal
 import time
+import zlib
 from pathlib import Path
 
+import msgspec
 import pytest
 from support.looks import seen
 from support.program import wait_until
@@ -150,3 +152,33 @@ def test_a_killed_load_manager_leaves_its_box(program):
     )
     assert told["differences"] == []
     assert list(Path(program.environment["XDG_STATE_HOME"]).glob("loadkeeper/black-box/*/*.box"))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", None),  # made, and not written to yet
+        (b"something else", "is no box of this version"),
+        (boxes.MAGIC + b"\x00\x00\x00\x05abcde", None),  # cut off in its first frame
+        (boxes.MAGIC + b"\xff\xff\xff\xff", None),
+        ("frame", "was written by another version"),
+        ("future", "was written by another version"),
+    ],
+)
+def test_a_box_that_is_none_is_one_clear_error(program, content, said):
+    """`replay`, `replay --with` and `explain --at` say which, and nothing else happens."""
+    assert program.call("run", "--name", "past", "sleep", ":::", "0.2").returncode == 0
+    wait_until(lambda: program.ask() is None, 10, "the load manager stays")
+    (box,) = (program.root / "s").rglob("black-box/*/*.box")
+    if isinstance(content, str):
+        record = b"\xc1\xc1" if content == "frame" else msgspec.msgpack.encode({"type": "thought", "seen": 1})
+        body = zlib.compress(len(record).to_bytes(4, "big") + record)
+        content = boxes.MAGIC + len(body).to_bytes(4, "big") + body
+    box.write_bytes(content)
+    for words in (["replay", "past"], ["replay", "past", "--with", "cpus=2"], ["explain", "past", "--at", "+1s"]):
+        done = program.call(*words)
+        assert done.returncode == 2, done.stdout
+        told = done.stderr.decode()
+        assert len(told.splitlines()) == 1
+        assert (said or "is kept") in told
+        assert str(box) in told or str(box.parent) in told or said is None

@@ -235,3 +235,13 @@ def test_back_off_does_not_hold_up_an_empty_node_where_one_more_likely_fits() ->
     assert (waits.slots, waits.why.reason) == (0, Reason.BACK_OFF)
     beside = history.look(seen(0.4, 12000, [worker(2, 100)])).pools["run/a"]
     assert (beside.slots, beside.why.reason) == (0, Reason.BACK_OFF)
+
+
+def test_an_end_that_nobody_begins_is_not_asked_about_a_second_time() -> None:
+    """Who has to begin it reads another gauge than we do, for ever: the run would stand still."""
+    history = _at_the_end_line()
+    sizes = [worker(0, 2900), worker(1, 2000, PAUSED), worker(2, 1500, PAUSED)]
+    assert history.look(seen(0.5, 480, sizes)).ending["run.1"].why.recovered is not None
+    history.look(seen(0.7, 600, sizes))
+    again = history.look(seen(0.8, 480, sizes)).ending["run.1"]
+    assert again.why.recovered is None

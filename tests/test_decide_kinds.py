@@ -1,8 +1,11 @@
 """What is learned of kinds, and the claims that follow."""
 
+from random import Random
+
+import pytest
 from support.looks import GIB, MIB, History, gone, knowing, pool, seen, worker
 
-from loadkeeper.decide import DEFAULT, Kind
+from loadkeeper.decide import DEFAULT, Kind, Memory
 from loadkeeper.decide.kinds import Guess, Likeness, bounded, usual
 from loadkeeper.decide.memory import Claim
 from loadkeeper.model import Limits, Outcome
@@ -86,9 +89,27 @@ def test_what_sweeps_saw_counts_where_the_exit_says_less() -> None:
 
 
 def test_only_the_last_64_lives_count() -> None:
-    kind = _learn(*(gone(n, n + 1) for n in range(100, 200)))
+    kind = _learn(*(gone(n, 100 + n % 7 + n / 100) for n in range(100)))
     assert len(kind.peaks) == 64
-    assert kind.peaks[-1] == 200 * MIB
+    assert kind.peaks[-1] == int((100 + 99 % 7 + 0.99) * MIB)
+
+
+def test_a_kind_that_has_changed_is_known_anew_after_six_lives() -> None:
+    """An upgrade doubles the need, or halves it: what was learned before is forgotten, however much it was."""
+    for before, after in ((300, 600), (600, 300)):
+        lives = [gone(n, before + n % 11) for n in range(64)]
+        for more in range(1, 8):
+            kind = _learn(*lives, *(gone(100 + n, after + n % 5) for n in range(more)))
+            right = _claim(list(kind.peaks), 0)[1] == pytest.approx(after * MIB, rel=0.1)
+            assert right is (more >= 6), f"{more} lives"
+
+
+def test_what_overlaps_is_no_change() -> None:
+    random = Random(1)
+    kind = Kind()
+    for n in range(500):  # two humps, drawn at random: runs of six of one of them come again and again
+        kind = _learn(gone(n, random.choice([100, 900]) + random.random()), memory=Memory(kinds={"a": kind}))
+        assert len(kind.peaks) == min(n + 1, 64) or n < 12
 
 
 def test_an_ended_life_is_a_lower_bound_only() -> None:

@@ -50,14 +50,13 @@ def _told(status: Status, name: str | None) -> list[Explained]:
 
 def _moment(name: str | None, at: str) -> list[Explained]:
     """Raises UsageError."""
-    from ..load_manager.black_box import read
     from ..load_manager.past import Look, moment
     from ..show.moment import Past, explain_moment
-    from .moments import black_boxes, identify, parse_moment
+    from .moments import black_boxes, identify, parse_moment, read_box
 
     run = identify(name)
     for box in black_boxes():
-        found = moment(read(box), run.id, parse_moment(at, run.began))
+        found = moment(read_box(box), run.id, parse_moment(at, run.began))
         if found is not None:
 
             def past(look: Look) -> Past:

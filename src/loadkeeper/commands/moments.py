@@ -1,11 +1,13 @@
 """Which run of now or before is meant, and which moment of it."""
 
 import os
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from glob import escape, glob
 from typing import NamedTuple
 
-from ..errors import SettingsError, UsageError
+from ..errors import LoadkeeperError, SettingsError, UsageError
+from ..load_manager.black_box import Entry, read
 from ..record.places import state_dir
 from ..show.bygone import bygone_runs
 from ..units import parse_duration
@@ -23,6 +25,14 @@ class Named(NamedTuple):
 def black_boxes() -> list[str]:
     """Of every node that this user has kept something of."""
     return sorted(glob(f"{escape(state_dir(os.environ))}/black-box/*/"))
+
+
+def read_box(directory: str) -> Iterator[Entry]:
+    """What one of them has kept, oldest first. Raises UsageError: what cannot be read is no difference."""
+    try:
+        yield from read(directory)
+    except LoadkeeperError as error:
+        raise UsageError(f"{error}; what an older version decided cannot be played again, remove it") from None
 
 
 def identify(name: str | None) -> Named:

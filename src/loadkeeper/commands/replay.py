@@ -7,10 +7,10 @@ import click
 import msgspec
 
 from ..errors import UsageError
-from ..load_manager.black_box import Replay, read
+from ..load_manager.black_box import Replay
 from ..load_manager.black_box import replay as replayed
 from ..units import format_duration
-from .moments import black_boxes, identify
+from .moments import black_boxes, identify, read_box
 
 TOLD = 10
 """Differences that are named; the others are only counted."""
@@ -48,7 +48,7 @@ def replay(run: str | None, changes: tuple[str, ...], world: Path | None, as_jso
             what_if.tell(recorded, changes, as_json=as_json)
         return 0
     wanted = identify(run).id if run is not None else None
-    told = _together([replayed(read(box), wanted) for box in boxes])
+    told = _together([replayed(read_box(box), wanted) for box in boxes])
     if run is not None and not told.looks:
         raise UsageError(
             f"nothing is kept of the decisions for {run}; the black box holds the last 64 MiB of each node"

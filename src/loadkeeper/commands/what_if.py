@@ -8,11 +8,11 @@ import click
 import msgspec
 
 from ..errors import UsageError
-from ..load_manager.black_box import looks, read
+from ..load_manager.black_box import looks
 from ..simulate.recorded import Recorded, Recorder
 from ..simulate.what_if import WhatIf, what_if
 from ..units import format_duration, format_share
-from .moments import Named
+from .moments import Named, read_box
 
 FAR = 0.15
 """Of the real makespan: a play that is further from it is no ground for a forecast."""
@@ -22,7 +22,7 @@ def record(boxes: Sequence[str], run: Named) -> Recorded:
     """The run as it was, from whichever black box has it. Raises UsageError."""
     for box in boxes:
         recorder = Recorder(run.id)
-        for look, memory in looks(read(box)):
+        for look, memory in looks(read_box(box)):
             recorder.look(look.seen, memory)
         if (made := recorder.made()) is not None:
             return made

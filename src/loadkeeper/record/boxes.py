@@ -55,7 +55,9 @@ def read(directory: str) -> Iterator[bytes]:
 def _read_file(path: str) -> Iterator[bytes]:
     try:
         with open(path, "rb") as file:
-            if file.read(len(MAGIC)) != MAGIC:
+            if (begins := file.read(len(MAGIC))) != MAGIC:
+                if MAGIC.startswith(begins):
+                    return  # cut off as it was made
                 raise LoadkeeperError(f"{path} is no box of this version")
             while len(head := file.read(LENGTH)) == LENGTH:
                 body = file.read(int.from_bytes(head, "big"))

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from loadkeeper.model import Reason, Why
-from loadkeeper.record.sentences import figure, present_reason, sentence
+from loadkeeper.record.phrases import figure
+from loadkeeper.record.sentences import present_reason, sentence
 
 MIB, GIB = 1 << 20, 1 << 30
 GAUGES = ["memory", "cpu", "workers-memory", "workers-cpu", "swap", "pressure.io", "celsius", ""]

@@ -4,38 +4,34 @@ A figure that is not known is left out. Every reading and line that a `model.Why
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from ..model import Reason, Why
-from ..units import format_cores, format_duration, format_share, format_size
-
-CONTINUE_LEAD = 1.5
-"""What a worker still needs must be there so many times before it goes on (the decision core's rule)."""
-LONGEST_KIND = 24
-"""Characters; a longer kind (a shell line) is called "one more"."""
-
-_SIZES = frozenset({"memory", "workers-memory", "memory-per-worker"})
-_CORES = frozenset({"cpu", "workers-cpu"})
-_NAMES = {"memory": "memory", "cpu": "CPU", "workers-memory": "--workers-memory", "workers-cpu": "--workers-cpu"}
-
-
-class Said(NamedTuple):
-    """What is so, and what follows from it."""
-
-    so: str
-    follows: str = ""
+from ..units import format_duration, format_size
+from .phrases import (
+    Said,
+    gauge_name,
+    goes_on,
+    goes_on_below,
+    holding,
+    joined,
+    kept,
+    line_of,
+    need_of,
+    one_more,
+    reading,
+)
 
 
 def sentence(why: Why, subject: str = "", kind: str = "") -> str:
     """One sentence with figures. ``kind`` names what one more would be ("a gzip"); without one it is "one more", of
     the pool ``subject`` where that is given."""
-    said = _SAID[why.reason](why, _one_more(subject, kind))
+    said = _SAID[why.reason](why, one_more(subject, kind))
     return f"{said.so}; {said.follows}" if said.follows else said.so
 
 
 def statement(why: Why, subject: str = "", kind: str = "") -> str:
     """The same without what follows from it: for what is over."""
-    return _SAID[why.reason](why, _one_more(subject, kind)).so
+    return _SAID[why.reason](why, one_more(subject, kind)).so
 
 
 def present_reason(why: Why | None, paused: Sequence[Why] = (), ending: Sequence[Why] = (), kind: str = "") -> str:
@@ -49,80 +45,18 @@ def present_reason(why: Why | None, paused: Sequence[Why] = (), ending: Sequence
     return "" if why is None or why.reason is Reason.WORK_DONE else sentence(why, kind=kind)
 
 
-def gauge_name(gauge: str) -> str:
-    """``memory``, ``CPU``, ``--workers-memory``, ``pressure.io``: as people are told of it."""
-    return _NAMES.get(gauge, gauge) or "a gauge"
-
-
-def figure(gauge: str, value: float) -> str:
-    """A reading or line of a gauge with its unit: bytes, cores, a share, or the sensor's own number. CPU in cores."""
-    if gauge in _SIZES:
-        return format_size(value)
-    if gauge in _CORES:
-        return format_cores(value)
-    if gauge == "swap" or gauge.startswith("pressure."):
-        return format_share(value)
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-
-
-# -------------------------------------------------------------------------------------------------------------- parts
-
-
-def _one_more(subject: str, kind: str) -> str:
-    if len(kind) <= LONGEST_KIND and kind.split() == [kind] and kind.isprintable():
-        return f"{'an' if kind[0].lower() in 'aeioux' else 'a'} {kind}"
-    return f"one more of {subject}" if subject else "one more"
-
-
-def _read(why: Why) -> str:
-    """The reading as a clause."""
-    if why.reading is None:
-        return f"{gauge_name(why.gauge)} cannot be read" if why.gauge else ""
-    said = figure(why.gauge, why.reading)
-    words = {"memory": "available", "cpu": "busy", "workers-memory": "of it free", "workers-cpu": "of it in use"}
-    return f"{said} {words[why.gauge]}" if why.gauge in words else said
-
-
-def _line(why: Why, name: str = "") -> str:
-    if why.line is None:
-        return ""
-    said = figure(why.gauge, why.line)
-    return f"the {name} line is {said}" if name else f"line {said}"
-
-
-def _need(why: Why, who: str) -> str:
-    return f"{who} needs about {figure(why.gauge, why.need)}" if why.need else ""
-
-
-def _kept(why: Why) -> str:
-    """What those that run will take; below 1 MiB or a twentieth of a core nobody wants to know."""
-    least = 1 << 20 if why.gauge in _SIZES else 0.05
-    if why.expected is None or why.expected < least:
-        return ""
-    return f"those that run may take {figure(why.gauge, why.expected)} more"
-
-
-def _with(head: str, *clauses: str) -> str:
-    body = ", ".join(clause for clause in clauses if clause)
-    return f"{head}: {body}" if body else head
-
-
-def _holding(why: Why) -> str:
-    return f"it held {format_size(why.held)}" if why.held else ""
-
-
 # -------------------------------------------------------------------------------- why no more workers are admitted
 
 
 def _waits(why: Why, who: str) -> Said:
     head = f"waiting for {gauge_name(why.gauge)}"
-    return Said(_with(head, _read(why), _need(why, who), _kept(why), _line(why)))
+    return Said(joined(head, reading(why), need_of(why, who), kept(why), line_of(why)))
 
 
 def _jobs(why: Why, who: str) -> Said:
     live = "" if why.reading is None else _workers(why.reading)
     line = "" if why.line is None else f"line {why.line:.0f}"
-    return Said(_with("--jobs allows no more workers", live, line))
+    return Said(joined("--jobs allows no more workers", live, line))
 
 
 def _workers(count: float) -> str:
@@ -131,59 +65,59 @@ def _workers(count: float) -> str:
 
 def _ramp(why: Why, who: str) -> Said:
     if why.gauge:
-        return Said(_with("waiting until what just started shows its load", _read(why), _kept(why), _line(why)))
+        return Said(joined("waiting until what just started shows its load", reading(why), kept(why), line_of(why)))
     most = "" if why.line is None else f"{why.line:.0f} workers for now"
-    return Said(_with("starting step by step", most), "the number doubles at most each half second")
+    return Said(joined("starting step by step", most), "the number doubles at most each half second")
 
 
 def _turn(why: Why, who: str) -> Said:
     if not why.gauge:
         return Said("another pool comes first")
-    return Said(_with("another pool comes first", _read(why), _need(why, "its next worker"), _line(why)))
+    return Said(joined("another pool comes first", reading(why), need_of(why, "its next worker"), line_of(why)))
 
 
 def _paused_first(why: Why, who: str) -> Said:
     head = "paused workers go on before new ones start"
-    return Said(_with(head, _read(why), _need(why, "the first of them"), _line(why)))
+    return Said(joined(head, reading(why), need_of(why, "the first of them"), line_of(why)))
 
 
 def _end_awaited(why: Why, who: str) -> Said:
-    return Said(_with("waiting for the memory of a worker that was ended", _read(why), _line(why)))
+    return Said(joined("waiting for the memory of a worker that was ended", reading(why), line_of(why)))
 
 
 def _back_off(why: Why, who: str) -> Said:
-    return Said(_with("a worker had to be ended, so nothing starts for some seconds", _read(why), _line(why)))
+    return Said(joined("a worker had to be ended, so nothing starts for some seconds", reading(why), line_of(why)))
 
 
 def _overdrawn(why: Why, who: str) -> Said:
-    return Said(_with("those that run may need more than there is", _read(why), _kept(why), _line(why)))
+    return Said(joined("those that run may need more than there is", reading(why), kept(why), line_of(why)))
 
 
 def _unknown(why: Why, who: str) -> Said:
-    return Said(_with(f"nothing starts while {gauge_name(why.gauge)} cannot be read", _line(why)))
+    return Said(joined(f"nothing starts while {gauge_name(why.gauge)} cannot be read", line_of(why)))
 
 
 # ----------------------------------------------------------------------------------------------- why a worker is paused
 
 
 def _paused_for_memory(why: Why, who: str) -> Said:
-    return _paused(why, _goes_on(why))
+    return _paused(why, goes_on(why))
 
 
 def _paused_for_lead(why: Why, who: str) -> Said:
-    return _paused(why, _goes_on(why), ", so that another worker can finish")
+    return _paused(why, goes_on(why), ", so that another worker can finish")
 
 
 def _paused_for_foreign_cpu(why: Why, who: str) -> Said:
-    return _paused(why, _goes_on_below(why), " that other programs use", "")
+    return _paused(why, goes_on_below(why), " that other programs use", "")
 
 
 def _paused_for_promise(why: Why, who: str) -> Said:
-    return _paused(why, _goes_on_below(why), ", for the workers use more than --cpu allows", "")
+    return _paused(why, goes_on_below(why), ", for the workers use more than --cpu allows", "")
 
 
 def _paused_for_cores(why: Why, who: str) -> Said:
-    return _paused(why, _goes_on_below(why), "", "")
+    return _paused(why, goes_on_below(why), "", "")
 
 
 def _paused_for_gauge(why: Why, who: str) -> Said:
@@ -191,25 +125,7 @@ def _paused_for_gauge(why: Why, who: str) -> Said:
 
 
 def _paused(why: Why, follows: str, because: str = "", line: str = "pause") -> Said:
-    return Said(_with(f"paused for {gauge_name(why.gauge)}{because}", _read(why), _line(why, line)), follows)
-
-
-def _goes_on(why: Why) -> str:
-    """Bytes from which it goes on: as decided, or what it needs, 1.5 times, above the pause line."""
-    enough = why.recovered
-    if enough is None and why.line is not None and why.need is not None:
-        enough = why.line + CONTINUE_LEAD * why.need
-    if enough is None:
-        return "it goes on when there is room for it"
-    if why.reading is not None and why.reading >= enough:
-        return "it goes on in its turn, one worker at a time"
-    free = "of it are free" if why.gauge == "workers-memory" else "are available"
-    return f"it goes on when about {figure(why.gauge, enough)} {free}"
-
-
-def _goes_on_below(why: Why) -> str:
-    need = f"the {figure(why.gauge, why.need)} it needs" if why.need else "it"
-    return f"it goes on when {need} {'fit' if need.endswith('cores it needs') else 'fits'} below the line"
+    return Said(joined(f"paused for {gauge_name(why.gauge)}{because}", reading(why), line_of(why, line)), follows)
 
 
 # ------------------------------------------------------------------------------------------------ why a worker is ended
@@ -218,19 +134,19 @@ _BACK = "its task is given back"
 
 
 def _ended(why: Why, because: str, line: str = "end") -> Said:
-    so = _with(f"ended for {gauge_name(why.gauge)}{because}", _read(why), _line(why, line), _holding(why))
+    so = joined(f"ended for {gauge_name(why.gauge)}{because}", reading(why), line_of(why, line), holding(why))
     return Said(so, _BACK)
 
 
 def _never_fits(why: Why, who: str) -> Said:
-    so = _with("ended, for it cannot fit here even alone", _holding(why), _read(why), _line(why, "end"))
+    so = joined("ended, for it cannot fit here even alone", holding(why), reading(why), line_of(why, "end"))
     return Said(so, "its task is buried")
 
 
 def _cap(why: Why, who: str) -> Said:
     held = why.held if why.held is not None else why.reading
     holds = "" if held is None else f"it held {format_size(held)}"
-    return Said(_with("ended above --memory-per-worker", holds, _line(why)))
+    return Said(joined("ended above --memory-per-worker", holds, line_of(why)))
 
 
 def _patience(why: Why, who: str) -> Said:
@@ -241,7 +157,7 @@ def _patience(why: Why, who: str) -> Said:
 def _timeout(why: Why, who: str) -> Said:
     ran = "" if why.reading is None else f"it ran {format_duration(why.reading)}"
     line = "" if why.line is None else f"line {format_duration(why.line)}"
-    return Said(_with("ended for --timeout", ran, line))
+    return Said(joined("ended for --timeout", ran, line))
 
 
 def _plain(so: str, follows: str = "") -> Callable[[Why, str], Said]:

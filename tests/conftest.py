@@ -29,10 +29,12 @@ def lasting_program(tmp_path_factory):
 
 BUSY = (
     "test_bad_input",
+    "test_black_box",
     "test_decide_",
     "test_gnu_parallel",
     "test_help",
     "test_house",
+    "test_sensors",
     "test_settings_from_files",
     "test_show_",
     "test_simulate_",

@@ -129,7 +129,7 @@ def test_after_a_gap_a_whole_memory_comes_first(tmp_path, monkeypatch):
 
 def test_a_real_run_is_decided_the_same_again(program):
     hold = "python3 -c 'import time; b = bytearray(40 << 20); time.sleep(0.4)'"
-    done = program.call("run", "--name", "past", "-j4", f"{hold} {{}}", ":::", *"abcdefgh")
+    done = program.call("run", "--cpu", "off", "--name", "past", "-j4", f"{hold} {{}}", ":::", *"abcdefgh")
     assert done.returncode == 0, done.stderr
     wait_until(lambda: program.ask() is None, 10, "the load manager stays")
     again = program.call("replay", "past")
@@ -143,7 +143,7 @@ def test_a_real_run_is_decided_the_same_again(program):
 
 
 def test_a_killed_load_manager_leaves_its_box(program):
-    program.start("run", "--name", "long", "sleep", ":::", "30")
+    program.start("run", "--cpu", "off", "--name", "long", "sleep", ":::", "30")
     node = wait_until(lambda: (s := program.ask()) and s.runs and s.node, 10, "no load manager")
     time.sleep(1.5)
     os.kill(node.pid, signal.SIGKILL)
@@ -167,7 +167,7 @@ def test_a_killed_load_manager_leaves_its_box(program):
 )
 def test_a_box_that_is_none_is_one_clear_error(program, content, said):
     """`replay`, `replay --with` and `explain --at` say which, and nothing else happens."""
-    assert program.call("run", "--name", "past", "sleep", ":::", "0.2").returncode == 0
+    assert program.call("run", "--cpu", "off", "--name", "past", "sleep", ":::", "0.2").returncode == 0
     wait_until(lambda: program.ask() is None, 10, "the load manager stays")
     (box,) = (program.root / "s").rglob("black-box/*/*.box")
     if isinstance(content, str):

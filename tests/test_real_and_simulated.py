@@ -12,10 +12,10 @@ SECONDS = {"uniform": [1, 2]}
 WORLDS = {
     "ramps": world("ramps", 12, {"seconds": SECONDS, "memory": {"uniform": ["150M", "500M"]}, "shape": "ramp"}),
     "waiting": world("waiting", 40, {"seconds": SECONDS, "memory": "40M", "cpu": 0.15}),
-    "short": world("short", 300, {"seconds": {"uniform": [0.02, 0.1]}, "memory": "15M"}),
     "late": world("late", 10, {"seconds": SECONDS, "memory": {"uniform": ["200M", "550M"]}, "shape": "late"}),
 }
 MORE = {
+    "short": world("short", 300, {"seconds": {"uniform": [0.02, 0.1]}, "memory": "15M"}),
     "steady": world("steady", 16, {"seconds": SECONDS, "memory": "60M"}),
     "spikes": world("spikes", 12, {"seconds": SECONDS, "memory": {"uniform": ["150M", "500M"]}, "shape": "spike"}),
     "teeth": world("teeth", 12, {"seconds": SECONDS, "memory": {"uniform": ["150M", "400M"]}, "shape": "saw"}),

@@ -171,7 +171,7 @@ def states(program) -> list[str]:
 
 
 def test_a_fault_is_said_with_what_follows(program):
-    run = program.start("run", "--sensor", "gpu=no-such-tool", "--line", "gpu=80", "true", ":::", "1")
+    run = program.start("run", "--cpu", "off", "--sensor", "gpu=no-such-tool", "--line", "gpu=80", "true", ":::", "1")
     wait_until(lambda: program.status()["runs"], 20, "no run")
     wait_until(lambda: "gpu" in json.dumps(program.status()["runs"][0]["pools"]), 20, "no reason")
     time.sleep(1)

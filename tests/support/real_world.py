@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from loadkeeper.load_manager.black_box import looks, read
-from loadkeeper.simulate import player
-from loadkeeper.simulate.player import spelled
 from loadkeeper.simulate.recorded import Recorder
 from loadkeeper.simulate.world import draw_tasks, read_world, size
+from support import player
 from support.memory_group import memory_group
+from support.player import spelled
 from support.program import Program, wait_until
 
 MANAGERS = 75 << 20

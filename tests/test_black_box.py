@@ -23,7 +23,7 @@ from loadkeeper.record import boxes
 from loadkeeper.simulate import simulate
 
 
-def play(directory: str, seed: int, every: float = 60.0) -> int:
+def play(directory: str, seed: int) -> int:
     """A random world whose looks are kept; how many they are."""
     box, looks = BlackBox(directory), 0
 
@@ -182,3 +182,26 @@ def test_a_box_that_is_none_is_one_clear_error(program, content, said):
         assert len(told.splitlines()) == 1
         assert (said or "is kept") in told
         assert str(box) in told or str(box.parent) in told or said is None
+
+
+def test_looks_at_one_run_come_with_what_was_remembered_before_each(tmp_path, monkeypatch):
+    """The others are read and, behind the last memory before it, decided again; no further back."""
+    monkeypatch.setattr(black_box, "EVERY", 5.0)
+    play(str(tmp_path), 8)
+    entries = list(read(str(tmp_path)))
+    memory, whole = None, []
+    for entry in entries:
+        if isinstance(entry, Remembered):
+            memory = entry.memory
+            continue
+        whole.append((entry, memory))
+        _, memory = black_box.decide(entry.seen, memory)
+    runs = {pool.run for look, _ in whole for pool in look.seen.pools}
+    assert len(runs) > 1
+    for run in runs:
+        mine = [(look, before) for look, before in whole if black_box.is_of(run, look.seen)]
+        assert list(black_box.looks(iter(entries), run)) == mine
+    decided = []
+    monkeypatch.setattr(black_box, "decide", lambda *_: decided.append(1))
+    assert list(black_box.looks(iter(entries), "nobody")) == []
+    assert not decided

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from loadkeeper.load_manager.black_box import looks, read
+from loadkeeper.load_manager.black_box import Looked, looks, read
 from loadkeeper.simulate.recorded import Recorder
 from loadkeeper.simulate.world import draw_tasks, read_world, size
 from support import player
@@ -52,11 +52,12 @@ def play(given: Mapping[str, Any], root: Path, seed: int = 1) -> Played:
             assert done.returncode in (0, 1), done.stderr
             wait_until(lambda: program.ask() is None, 20, "the load manager stays")
             (box,) = (root / "s").rglob("black-box/*")
-            found = list(looks(read(str(box))))
+            entries = list(read(str(box)))
         finally:
             program.close()
         kills = group.oom_kills()
-    run = next(pool.run for look, _ in found for pool in look.seen.pools)
+    run = next(pool.run for entry in entries if isinstance(entry, Looked) for pool in entry.seen.pools)
+    found = list(looks(iter(entries), run))
     recorder = Recorder(run)
     for look, memory in found:
         recorder.look(look.seen, memory)

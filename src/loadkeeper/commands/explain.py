@@ -55,8 +55,9 @@ def _moment(name: str | None, at: str) -> list[Explained]:
     from .moments import black_boxes, identify, parse_moment, read_box
 
     run = identify(name)
+    seconds = parse_moment(at, run.began)
     for box in black_boxes():
-        found = moment(read_box(box), run.id, parse_moment(at, run.began))
+        found = moment(read_box(box), run.id, seconds)
         if found is not None:
 
             def past(look: Look) -> Past:

@@ -22,7 +22,7 @@ def record(boxes: Sequence[str], run: Named) -> Recorded:
     """The run as it was, from whichever black box has it. Raises UsageError."""
     for box in boxes:
         recorder = Recorder(run.id)
-        for look, memory in looks(read_box(box)):
+        for look, memory in looks(read_box(box), run.id):
             recorder.look(look.seen, memory)
         if (made := recorder.made()) is not None:
             return made

@@ -81,15 +81,25 @@ def read(directory: str) -> Iterator[Entry]:
             place = end
 
 
-def looks(entries: Iterator[Entry]) -> Iterator[tuple[Looked, Memory]]:
-    """Every look with what was remembered before it; those before the first memory, or behind a gap, are left out."""
+def looks(entries: Iterator[Entry], run: str) -> Iterator[tuple[Looked, Memory]]:
+    """Every look at the run with what was remembered before it; those before the first memory, or behind a gap, are
+    left out. Days of other runs are only read: from the memory before it on, decisions are made again."""
     memory: Memory | None = None
+    passed: list[Looked] = []  # since that memory
     for entry in entries:
         if isinstance(entry, Remembered):
-            memory = entry.memory
+            memory, passed = entry.memory, []
         elif memory is not None:
-            yield entry, memory
-            _, memory = decide(entry.seen, memory)
+            if is_of(run, entry.seen):
+                for look in passed:
+                    _, memory = decide(look.seen, memory)
+                passed = []
+                yield entry, memory
+            passed.append(entry)
+
+
+def is_of(run: str, seen: Seen) -> bool:
+    return any(pool.run == run for pool in seen.pools)
 
 
 class Difference(Struct, frozen=True):
@@ -123,7 +133,7 @@ def replay(entries: Iterator[Entry], run: str | None = None) -> Replay:
             skipped += 1
             continue
         decision, memory = decide(entry.seen, memory)
-        if run is not None and not any(pool.run == run for pool in entry.seen.pools):
+        if run is not None and not is_of(run, entry.seen):
             continue
         looks += 1
         ended = entry.epoch + entry.seen.now

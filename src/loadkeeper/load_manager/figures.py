@@ -38,7 +38,8 @@ def gauges(node: NodeReading, sensors: Sensors, lines: Iterable[Mapping[str, Lin
 
 def gauge(name: str, value: float | None, lines: list[Lines]) -> GaugeStatus:
     """One gauge; its state is the furthest line that it has reached."""
-    strictest = max if name in _LEAST_IS_WORST or any(line.falling for line in lines) else min
+    falls = any(line.falling for line in lines)
+    strictest = max if name in _LEAST_IS_WORST or falls else min
 
     def line(which: str) -> float | None:
         return strictest((at for of_run in lines if (at := getattr(of_run, which)) is not None), default=None)
@@ -48,7 +49,7 @@ def gauge(name: str, value: float | None, lines: list[Lines]) -> GaugeStatus:
         return GaugeStatus(None, hold, pause, end, "unknown")
     state = "open"
     for reached, at in (("hold", hold), ("pause", pause), ("end", end)):
-        if at is not None and (value < at if strictest is max else value >= at):
+        if at is not None and (value >= at if strictest is min else value <= at if falls else value < at):
             state = reached
     return GaugeStatus(value, hold, pause, end, state)
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from ..decide import Memory
-from ..model import Seen
 from .black_box import Entry, Looked, looks
 
 
@@ -37,9 +36,7 @@ def moment(entries: Iterator[Entry], run: str, at: float) -> Moment | None:
     since: dict[str, Look] = {}
     began = ended = 0.0
     kept: dict[str, Look] = {}
-    for looked, before in looks(entries):
-        if not _is_of(run, looked.seen):
-            continue
+    for looked, before in looks(entries, run):
         look = Look(looked, before)
         ended = look.at
         began = began or look.at
@@ -48,7 +45,3 @@ def moment(entries: Iterator[Entry], run: str, at: float) -> Moment | None:
         if found is None or look.at <= at:
             found, kept = look, since
     return None if found is None else Moment(found, began, ended, kept)
-
-
-def _is_of(run: str, seen: Seen) -> bool:
-    return any(pool.run == run for pool in seen.pools)

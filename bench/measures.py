@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from support.memory_group import parent
 from support.program import Program, wait_until
+
+from loadkeeper.simulate import simulate
 
 from . import crossing, decisions
 from .batches import WORKLOADS, batch
@@ -398,10 +401,29 @@ def decide(bench: Bench) -> Measure:
     return measure
 
 
+def simulator(bench: Bench) -> Measure:
+    """simulated seconds in a second of CPU, 10 and 100 workers"""
+    measure = Measure("simulator", "a simulated node of 10 and 100 cores, 4 tasks for each", "s/s", True)
+    for _ in range(bench.rounds):
+        for count in (10, 100):
+            began = time.process_time()
+            result = simulate(_world(count))
+            took = time.process_time() - began
+            measure.samples.setdefault(f"{count} workers", []).append(result.makespan / took)
+    return measure
+
+
+def _world(count: int) -> dict[str, Any]:
+    """Tasks that rise to a plateau, on a node that they fill."""
+    mix = [{"seconds": {"uniform": [30, 90]}, "memory": {"uniform": ["200M", "700M"]}, "shape": "plateau"}]
+    pools = [{"name": "a", "tasks": 4 * count, "mix": mix}]
+    return {"name": "plateaus", "node": {"cpus": count, "memory": f"{count}G", "base": "300M"}, "pools": pools}
+
+
 MEASURES: dict[str, Callable[[Bench], Measure]] = {
     **{
         measure.__name__: measure
-        for measure in (rate, steady, output, records, start, reaction, idle, decide, memory, million)
+        for measure in (rate, steady, output, records, start, reaction, idle, decide, simulator, memory, million)
     },
     **{name: partial(batch, name) for name in WORKLOADS},
 }

@@ -256,3 +256,14 @@ def test_in_a_delegated_subtree_anybody_may(leaf):
 def test_a_try_leaves_nothing_behind():
     base = leaf_base()
     assert not [name for name in os.listdir(base) if name.startswith(f"{cgroup.PREFIX}try-{os.getpid()}")]
+
+
+@pytest.mark.skipif(delegated_base() is None, reason="needs a version 2 control group that we may make others in")
+def test_a_process_leaves_the_leaf_that_it_was_started_in():
+    leaf = Leaf.create(delegated_base(), f"leave-{os.getpid()}")
+    code = "from loadkeeper.linux.cgroup import leave_leaf; print(leave_leaf(), open('/proc/self/cgroup').read())"
+    words = ["sh", "-c", 'echo 0 > "$0" && exec "$@"', leaf.procs, sys.executable, "-c", code]
+    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert told.startswith("True")
+    assert "loadkeeper-" not in told
+    assert leaf.remove()

@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping
 
 from .channel.address import Place, listening, place, secure
+from .channel.server import holder
+from .linux.process import Process
 from .linux.spawn import reap_helper, spawn_daemon
 from .sense.capacity import binding_cgroup
 
@@ -42,6 +44,10 @@ class Launcher:
     def arrived(self) -> None:
         """It has answered: when it is gone the next one is not on its way."""
         self._launched = None
+
+    def holder(self) -> Process | None:
+        """The load manager that has the place, whether it answers or not."""
+        return holder(self.place.lock)
 
     def reap(self) -> bool:
         """Whether every process that helped at a start is gone."""

@@ -243,6 +243,7 @@ class Hello(Struct, frozen=True, tag="hello"):
     grace: float
     command: str  # for people
     state_dir: str  # where its journal lies
+    leaves: str | None = None  # the directory below which control groups of its workers are made
     began: float = 0.0  # seconds since the epoch
     protocol: int = PROTOCOL
 
@@ -257,11 +258,13 @@ class Bye(Struct, frozen=True, tag="bye"):
 
 
 class Ending(Struct, frozen=True):
-    """A worker that must end. ``kill``: at once, the grace is over. ``bury``: its task can never fit here."""
+    """A worker that must end. ``kill``: at once, the grace is over. ``bury``: its task can never fit here. ``asked``:
+    the load manager has sent the signal itself, for nobody did."""
 
     why: Why
     kill: bool = False
     bury: bool = False
+    asked: bool = False
 
 
 class PoolVerdict(Struct, frozen=True):

@@ -206,6 +206,11 @@ class Worker:
         self.kill_at = kill_at if self.kill_at is None else min(self.kill_at, kill_at)
         return not asked
 
+    def ended_by_another(self, now: float, why: Why, grace: float, *, kill: bool) -> None:
+        """The load manager sent the signal, for we did not: what becomes of it is our doing all the same."""
+        self.enter_end(now, why, now + grace)
+        self.killed = self.killed or kill
+
     def step(self, now: float) -> bool:
         """Whether it is to be killed now. One that is to end and stands (somebody stopped it) is continued."""
         self.state = TABLE[self.state, Event.SEEN]

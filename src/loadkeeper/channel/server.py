@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import zmq
 
 from ..errors import ChannelError, PlaceError
-from .address import Place
+from ..linux.proc import read
+from ..linux.process import Process, myself
+from .address import Place, secure
 from .messages import LARGEST, FromLoadManager, ToLoadManager, decode_request, encode
 
 
@@ -30,9 +32,30 @@ class Lock:
         except OSError:
             os.close(self._descriptor)
             raise Taken(f"another load manager holds {path}") from None
+        self._path = path
+        os.ftruncate(self._descriptor, 0)
+        os.write(self._descriptor, b"%d %d\n" % myself())
+
+    def there(self) -> bool:
+        """The file is still the one that is locked; its age begins anew, for tidiers of old files."""
+        try:
+            os.utime(self._path)
+            found = os.stat(self._path)
+        except OSError:
+            return False
+        ours = os.fstat(self._descriptor)
+        return (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino)
 
     def release(self) -> None:
         os.close(self._descriptor)
+
+
+def holder(path: str) -> Process | None:
+    """Who holds the lock, where it says so and lives."""
+    words = (read(path) or b"").split()
+    if len(words) != 2 or not all(word.isdigit() for word in words):
+        return None
+    return Process.open(int(words[0]), int(words[1]))
 
 
 class Server:
@@ -83,6 +106,17 @@ class Server:
             return False
         return True
 
+    def keep(self) -> bool:
+        """Whether others can still find the place, or could not make it anew either; its files are young again."""
+        if self._lock.there() and _touched(self._place.socket):
+            return True
+        try:
+            secure(os.path.dirname(self._place.directory))
+            secure(self._place.directory)
+        except PlaceError:
+            return True
+        return False
+
     def close(self) -> None:
         """The socket goes before the lock."""
         self._socket.close()
@@ -92,3 +126,11 @@ class Server:
         except OSError:
             pass
         self._lock.release()
+
+
+def _touched(path: str) -> bool:
+    try:
+        os.utime(path)
+    except OSError:
+        return False
+    return True

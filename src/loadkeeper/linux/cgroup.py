@@ -232,6 +232,20 @@ def leaves(base: str, run: str) -> list[Leaf]:
         return []
 
 
+def leave_leaf() -> bool:
+    """Move this process, which has no other members, out of a worker's leaf to where that leaf was made. True: it is in
+    none (any more)."""
+    for level in standing_in(UNIFIED)[:1]:
+        above, mark, _ = level.directory.partition(f"/{PREFIX}")
+        if mark:
+            try:
+                with open(f"{above}/cgroup.procs", "wb", buffering=0) as file:
+                    file.write(b"0")
+            except OSError:
+                return False
+    return True
+
+
 def delegated_base(proc_root: str = PROC, prefix: str = "") -> str | None:
     """The directory below which this process may make leaves, put its children into them and freeze them, or ``None``.
 

@@ -182,8 +182,8 @@ class Process:
         return proc.stands(self.pid)
 
     def exited(self) -> bool:
-        """Whether this child has ended. It stays as it is: unreaped, its pid, group and session still its own."""
-        return self._waitid(os.WEXITED)
+        """Whether it has ended. A child stays as it is: unreaped, its pid, group and session still its own."""
+        return self._waitid(os.WEXITED) if self._child else not self.alive()
 
     def _waitid(self, what: int) -> bool:
         """Whether there is something to wait for, which stays. True too when somebody else has waited for all."""

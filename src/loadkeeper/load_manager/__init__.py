@@ -5,13 +5,16 @@
 import os
 import random
 import select
+import sys
 import time
 from functools import partial
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from ..channel.address import Place
+from ..channel.address import Place, listening
 from ..channel.messages import Answer, AskStatus, Change, Forget, Rejected, Steer, Steered
+from ..channel.register import Register
 from ..channel.server import Server
 from ..decide import Memory, decide
 from ..errors import SettingsError
@@ -27,6 +30,7 @@ from .figures import figures, measure
 from .keeping import Keeping
 from .knowledge import Knowledge
 from .runs import Run
+from .second_hand import SecondHand
 from .seeing import Obedience, Picture, see
 
 LINGER = 0.8
@@ -46,6 +50,21 @@ SHORT = 0.03
 PATIENCE = 0.02
 """Seconds that a full sweep waits for shared memory to be measured; none while memory is short."""
 IDLE_LOOK = 0.1
+GRACE = 1.0
+"""Seconds, at most, that workers of a dead process manager have to end by themselves."""
+NEWCOMERS = 3.0
+"""Seconds that a run waits at most for what another has left to be gone: until then its tasks may still be at work, and
+their memory is not back."""
+TIDY = 60.0
+"""Seconds between two looks at whether the place is still there."""
+
+
+class Newcomer(NamedTuple):
+    """A run that is not welcomed yet."""
+
+    sender: bytes
+    hello: Hello
+    at: float
 
 
 class LoadManager:
@@ -56,12 +75,16 @@ class LoadManager:
 
     def __init__(self, place: Place, *, stay: bool = False, keeping: Keeping | None = None) -> None:
         self._server = Server(place)
+        self._place = place
         self._stay = stay
         self._runs: dict[str, Run] = {}
         self._node = NodeSensor()
         self._workers = WorkerSensor()
         self._own = OwnCpu()
         self._guard = Guard()
+        self._register = Register(place)
+        self._second_hand = SecondHand(self._send_again)
+        self._newcomers: dict[str, Newcomer] = {}
         self._knowledge = Knowledge(keeping.kinds) if keeping is not None else None
         self._black_box = BlackBox(keeping.black_box) if keeping is not None else None
         self._memory = Memory(kinds=self._knowledge.kinds if self._knowledge is not None else {})
@@ -79,17 +102,21 @@ class LoadManager:
         self._swept = self._swept_full = 0.0
         self._swept_available: int | None = None
         self._stopped = False
+        self._tidied = now
 
     def manage(self) -> None:
         """Work until the last run has left (or `stop`)."""
         try:
+            self._sweep_up()
             while not self._over():
                 self._wait()
                 self._hear()
                 self._watch()
-                self._guard.turn(time.monotonic())
+                self._welcome()
                 if time.monotonic() >= self._look_at:
                     self._look()
+                self._second_hand.turn(self._runs.values(), time.monotonic())
+                self._tidy()
         finally:
             self._server.close()
             self._epoll.close()
@@ -105,14 +132,14 @@ class LoadManager:
     def _over(self) -> bool:
         if self._stopped:
             return True
-        if self._runs or self._guard.busy:
+        if self._runs or self._newcomers or self._guard.busy:
             self._idle_since = time.monotonic()
             return False
         return not self._stay and time.monotonic() - self._idle_since > LINGER
 
     def _wait(self) -> None:
         now = time.monotonic()
-        until = min(self._look_at, now + IDLE_LOOK, self._guard.due(now))
+        until = min(self._look_at, now + IDLE_LOOK, self._guard.due(now), self._second_hand.due(now))
         self._epoll.poll(max(0.0, until - now))
 
     # ------------------------------------------------------------------------------------------------------- hear
@@ -135,6 +162,18 @@ class LoadManager:
                 self._forgot(sender, message)
 
     def _joined(self, sender: bytes, hello: Hello) -> None:
+        """It is welcomed once nothing of dead runs is left."""
+        self._sweep_up()
+        self._newcomers[hello.run] = Newcomer(sender, hello, time.monotonic())
+
+    def _welcome(self) -> None:
+        now = time.monotonic()
+        for newcomer in list(self._newcomers.values()):
+            if not self._guard.busy or now >= newcomer.at + NEWCOMERS:
+                del self._newcomers[newcomer.hello.run]
+                self._join(newcomer.sender, newcomer.hello)
+
+    def _join(self, sender: bytes, hello: Hello) -> None:
         process = Process.open(hello.pid, hello.start_time)
         if process is None:
             self._server.send(sender, Rejected(f"there is no process {hello.pid} that started at {hello.start_time}"))
@@ -198,10 +237,32 @@ class LoadManager:
 
     def _watch(self) -> None:
         """A process manager that died leaves its workers to the guard."""
+        now = time.monotonic()
         for run in [run for run in self._runs.values() if not run.process.alive()]:
             del self._runs[run.id]
-            self._guard.orphaned(run.id, run.workers(), min(run.hello.grace, 1.0), time.monotonic())
+            self._guard.orphaned(run.id, run.workers(), min(run.hello.grace, GRACE), now, run.hello.leaves)
             self._forget(run)
+        for name in self._guard.turn(time.monotonic()):
+            self._register.withdraw(name)
+
+    def _sweep_up(self) -> None:
+        """What runs have left whose load manager died, too. One that another load manager has in hand is left to it."""
+        for dead in self._register.dead():
+            if dead.run in self._runs or dead.run in self._guard.runs:
+                continue
+            if dead.place != self._place.directory and listening(Place(dead.place).socket):
+                continue
+            print(f"loadkeeper: both managers of run {dead.run} died; what is left of it is ended", file=sys.stderr)
+            self._guard.orphaned(dead.run, (), min(dead.grace, GRACE), time.monotonic(), dead.leaves)
+
+    def _tidy(self) -> None:
+        """A place that somebody tidied away is no place: the next load manager makes it anew."""
+        now = time.monotonic()
+        if now >= self._tidied + TIDY:
+            self._tidied = now
+            if not self._server.keep():
+                print("loadkeeper: the runtime directory was tidied up under this load manager", file=sys.stderr)
+                self.stop()
 
     def _forget(self, run: Run) -> None:
         if (descriptor := run.process.fileno()) is not None:
@@ -259,6 +320,14 @@ class LoadManager:
     def _short(self) -> bool:
         """Memory is short: a line is near, or was crossed."""
         return self._decision is not None and self._decision.next_look <= SHORT
+
+    def _send_again(self, run: Run) -> None:
+        """Something was done to its workers from here, which it must know before they are gone."""
+        assert self._decision is not None
+        assert self._node.last is not None
+        verdict = run.answer(self._decision, time.monotonic(), partial(figures, run, self._node.last, self._decision))
+        if verdict is not None:
+            self._server.send(run.address, verdict)
 
     def _answer(self, runs: list[Run], now: float) -> None:
         assert self._decision is not None

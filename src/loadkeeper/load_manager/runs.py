@@ -9,6 +9,7 @@ from ..errors import SettingsError
 from ..linux.process import Process
 from ..model import (
     Decision,
+    Ending,
     Figures,
     Hello,
     Outcome,
@@ -42,6 +43,7 @@ class Run:
     heard_at: float = 0.0
     exits: list[WorkerExit] = field(default_factory=list)  # since the last look
     exits_heard: int = 0
+    asked: set[int] = field(default_factory=set)  # workers that the load manager itself sent their end
     want: Want = Want.RUN
     wants: dict[str, Want] = field(default_factory=dict)  # of its pools and workers, by name or id
     changes: dict[str, str] = field(default_factory=dict)  # of its settings, by the operator
@@ -85,6 +87,7 @@ class Run:
     def hear(self, report: Report, now: float) -> bool:
         """Take in a report; True when it changes what should be decided at once."""
         before, self.report, self.heard_at = self.report, report, now
+        self.asked.intersection_update({worker.n for worker in report.workers})
         fresh = [exit for exit in report.exits if exit.number > self.exits_heard]
         if fresh:
             self.exits += fresh
@@ -130,7 +133,7 @@ class Run:
             heard=self.report.number if self.report else 0,
             pools={key[prefix:]: pool for key, pool in decision.pools.items() if key.startswith(self.id + "/")},
             paused={n: why for n in mine if (why := decision.paused.get(self.worker_id(n))) is not None},
-            ending={n: end for n in mine if (end := decision.ending.get(self.worker_id(n))) is not None},
+            ending={n: self._ending(n, end) for n in mine if (end := decision.ending.get(self.worker_id(n)))},
             want=self.want,
             wants={**self.wants, **reached},
             changes=self.changes,
@@ -139,6 +142,9 @@ class Run:
             urgent=self.id in decision.urgent,
             throttled={n: share for n in mine if (share := decision.throttled.get(self.worker_id(n))) is not None},
         )
+
+    def _ending(self, n: int, ending: Ending) -> Ending:
+        return replace(ending, asked=True) if n in self.asked else ending
 
 
 def _starved(report: Report) -> bool:
@@ -151,7 +157,7 @@ def _wanted(verdict: Verdict) -> tuple[object, ...]:
     return (
         {name: (pool.slots, pool.why and pool.why.reason) for name, pool in verdict.pools.items()},
         {n: why.reason for n, why in verdict.paused.items()},
-        {n: (end.why.reason, end.kill, end.bury) for n, end in verdict.ending.items()},
+        {n: (end.why.reason, end.kill, end.bury, end.asked) for n, end in verdict.ending.items()},
         verdict.want,
         verdict.wants,
         verdict.changes,

@@ -103,6 +103,8 @@ def _worker(run: Run, worker: WorkerReport, kinds: Mapping[str, str], picture: P
     reading = picture.sensor.readings.get(identity)
     obeyed = picture.obedience.of(identity, now)
     state = state_of(worker, reading, throttled=identity in picture.throttled)
+    if worker.n in run.asked:
+        state = WorkerState.ENDING
     since = 0.0 if state is WorkerState.PAUSED else max(0.0, now - run.heard_at)
     return WorkerSeen(
         id=run.worker_id(worker.n),

@@ -50,7 +50,12 @@ TICK = 0.05
 HELD_START = 0.1
 """Seconds until a start that the kernel refused (no process, no memory) is tried again."""
 LOST = 20.0
-"""Seconds without a load manager from the start on, after which the run cannot work."""
+"""Seconds without a load manager after which a run that never had one cannot work, and in any other one who stands goes
+on alone."""
+MISSED = 3.0
+"""Seconds after the death of a load manager until it is said that no other one comes."""
+STOOD = 0.02
+"""Seconds by which a turn of the loop may be late before the load manager does what is urgent itself."""
 SUSPEND = 2.0
 """Seconds by which a turn of the loop may be late; more was a suspend of the machine, or a stop of this process."""
 
@@ -62,7 +67,7 @@ class ProcessManager:
         """Raises UsageError and PlaceError when the job log, the runtime or the state directory cannot be used."""
         self.job = job
         self._began = self._turned = self._ticked = self._reported = self._report_at = time.monotonic()
-        self._start_at = 0.0
+        self._start_at = self._late = 0.0
         self._next_n = 1
         self._again: deque[Task] = deque()  # tasks that failed or were given back, and come before new ones
         self._counts = Counts()
@@ -81,7 +86,8 @@ class ProcessManager:
         self._starter.printer.before, self._starter.printer.after = self._teller.writer.hide, self._teller.writer.show
         self._sensors = Sensors(job)
         self._member = Member(self._hello(), job.launcher)
-        self._losses = 0
+        self._losses = self._missed = 0  # load managers that died, and of those whose successor was missed
+        self._fresh = False  # a verdict has come that was not obeyed yet
         self._fault = ""
 
     def manage(self) -> Summary:
@@ -91,7 +97,7 @@ class ProcessManager:
         self._open()
         try:
             while not self._over():
-                self._wait()
+                self._reap(self._wait())
                 self._heed()
                 self._obey()
                 self._start()
@@ -127,6 +133,7 @@ class ProcessManager:
             grace=job.settings.grace,
             command=job.template.shown,
             state_dir=job.state_dir,
+            leaves=self._starter.base,
             began=time.time(),
         )
 
@@ -185,17 +192,17 @@ class ProcessManager:
 
     # --------------------------------------------------------------------------------------------- wait, and reap
 
-    def _wait(self) -> None:
-        """Until a worker ends, a message or signal comes, or something is due."""
+    def _wait(self) -> Iterable[Worker]:
+        """Until a worker ends, a message or signal comes, or something is due; who may have ended comes back."""
         waited = self._due(time.monotonic())
         ended = self._crew.wait(waited)
         now = time.monotonic()
-        late = now - self._turned - waited
-        if late > SUSPEND:  # nobody's time runs out by it
+        self._late = now - self._turned - waited
+        if self._late > SUSPEND:  # nobody's time runs out by it
             for worker in self._crew.workers.values():
-                worker.forgive(late)
+                worker.forgive(self._late)
         self._turned = now
-        self._reap(ended)
+        return ended
 
     def _due(self, now: float) -> float:
         """Seconds until something is due though nothing happens."""
@@ -209,10 +216,27 @@ class ProcessManager:
         return max(0.0, min(dues) - now)
 
     def _reap(self, ended: Iterable[Worker]) -> None:
-        for worker in ended:
-            left = worker.exited()
-            if left is not None:
-                self._finish(worker, left)
+        """What the load manager says is heard first: it may have ended somebody itself."""
+        self._fresh |= self._member.turn(time.monotonic())
+        gone = [(worker, left) for worker in ended if (left := worker.exited()) is not None]
+        if any(self._is_unexplained(left) for _, left in gone):
+            self._fresh |= self._member.catch_up()
+        for worker, left in gone:
+            self._finish(worker, self._ended_by_another(worker, left))
+
+    def _is_unexplained(self, left: Exit) -> bool:
+        """Somebody else may have ended it, and the word of it not be here yet: we may have stood still ourselves."""
+        if left.ended_for is not None:
+            return False
+        return left.signal in (signal.SIGTERM, signal.SIGKILL) or (left.code != 0 and self._late > STOOD)
+
+    def _ended_by_another(self, worker: Worker, left: Exit) -> Exit:
+        """The load manager sent the signal, for we did not."""
+        verdict = self._member.verdict
+        ending = verdict.ending.get(worker.n) if verdict is not None else None
+        if ending is None or not ending.asked or left.ended_for is not None:
+            return left
+        return left._replace(ended_for=ending.why, unasked_kill=False)
 
     def _finish(self, worker: Worker, left: Exit) -> None:
         now = time.monotonic()
@@ -310,7 +334,7 @@ class ProcessManager:
     def _obey(self) -> None:
         """Make the wanted state true."""
         now = time.monotonic()
-        fresh = self._member.turn(now)
+        fresh, self._fresh = self._fresh, False
         self._note_losses(now)
         verdict = self._member.verdict
         if verdict is None or not fresh:
@@ -320,6 +344,8 @@ class ProcessManager:
         self._halting.wanted(verdict.want, critical=verdict.critical)
         self._halt()
         self._acted(self._actor.obey(verdict, now))
+        if verdict.paused or verdict.ending:
+            self._report_soon(now)  # what is not confirmed in time the load manager does itself
         self._teller.heard(verdict)
 
     def _note_losses(self, now: float) -> None:
@@ -330,6 +356,20 @@ class ProcessManager:
             self._teller.say("the load manager died; another one has taken over")
         if not self._member.connected and self._member.losses == 0 and now - self._began > LOST:
             raise PlaceError(f"no load manager came up within {LOST:.0f} s; its log is {self._member.log}")
+        if self._member.lost_at is not None:
+            self._bear_loss(now - self._member.lost_at, now)
+
+    def _bear_loss(self, seconds: float, now: float) -> None:
+        """No other load manager comes: what runs goes on, and in the end who stands, one at a time."""
+        if seconds >= MISSED and self._missed < self._member.losses:
+            self._missed = self._member.losses
+            why = f": {self._member.fault}" if self._member.fault else ""
+            self._teller.say(
+                f"the load manager died and no other one comes up{why}; nothing new is started until one does; "
+                f"its log is {self._member.log}"
+            )
+        if seconds >= LOST:
+            self._acted(self._actor.go_on_alone(now))
 
     def _acted(self, acts: Iterable[Act]) -> None:
         for act in acts:
@@ -435,7 +475,7 @@ class ProcessManager:
         if now >= self._report_at:
             self._send_report(now)
         if now >= self._teller.due():
-            fault = self._records.fault or self._fault or self._starter.fault
+            fault = self._records.fault or self._fault or self._starter.fault or self._member.fault
             self._teller.show(now, self._tasks(), self._crew.workers.values(), self._member.verdict, fault)
 
     def _tasks(self) -> TaskCounts:

@@ -61,6 +61,10 @@ class Actor:
                 continue
             if ending.bury:
                 self._bury.add(n)
+            if ending.asked and worker.state is not WorkerState.ENDING:
+                worker.ended_by_another(now, ending.why, self._grace, kill=ending.kill)
+                self._unsettled.add(worker)
+                continue
             (kill if ending.kill else ask)[worker] = ending.why
         self.end(kill, now, kill=True)
         self.end(ask, now)
@@ -70,7 +74,7 @@ class Actor:
         """Whether there is something to do about this end: it is looked at once more before its signal."""
         if worker.state is WorkerState.ENDING:
             return ending.kill
-        return ending.why.reason not in FOR_MEMORY or not self._recovered(ending.why)
+        return ending.asked or ending.why.reason not in FOR_MEMORY or not self._recovered(ending.why)
 
     def _recovered(self, why: Why) -> bool:
         """What is available now, right before an act that cannot be undone: so much that the end is not wanted?"""
@@ -129,6 +133,18 @@ class Actor:
         bury = worker.n in self._bury
         self._bury.discard(worker.n)
         return bury
+
+    def go_on_alone(self, now: float) -> list[Act]:
+        """Nobody decides: when nobody runs, the one that has stood for longest goes on."""
+        if self.suspended or any(worker.state in LIVE for worker in self._workers.values()):
+            return []
+        paused = [worker for worker in self._unsettled if worker.state is WorkerState.PAUSED]
+        if not paused:
+            return []
+        first = min(paused, key=lambda worker: (worker.paused_since or 0.0, worker.n))
+        resume_all([first], now)
+        self._unsettled.discard(first)
+        return [Act(Verb.CONTINUE, first, None)]
 
     # ------------------------------------------------------------------------------------------------------ suspend
 

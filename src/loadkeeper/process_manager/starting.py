@@ -77,7 +77,7 @@ class Starter:
         self._null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         kept = {os.fsencode(k): os.fsencode(v) for k, v in job.environment.items()}
         self._environment = {k: v for k, v in kept.items() if not (k + b"_").startswith(MARK + b"_")}
-        self._base = self._find_base()
+        self.base = self._find_base()
         self._streams: dict[int, Streams] = {}
         self._usual = USUAL
         self._enough = 0  # descriptors that there is room for, for certain
@@ -166,9 +166,9 @@ class Starter:
 
     def _leaf(self, identity: str) -> Leaf | None:
         """A control group for the worker, where there may be one and it pays."""
-        if self._base is None or (self._usual < WORTH_A_LEAF and self._job.settings.pause is PauseMode.AUTO):
+        if self.base is None or (self._usual < WORTH_A_LEAF and self._job.settings.pause is PauseMode.AUTO):
             return None
-        return Leaf.create(self._base, identity)
+        return Leaf.create(self.base, identity)
 
     def _tag_of(self, task: Task) -> bytes:
         return b"" if self._tag is None else self._tag.text(task)

@@ -1,0 +1,156 @@
+"""The second hand: what a process manager does not do in time the load manager does itself.
+
+The process manager may be stopped, swapped out, or stuck in a start (a spawn holds all of it until the child's exec has
+returned: 1.5 s on a FIFO, measured), while its workers take what memory there is. A verdict that wants a pause or an
+end and that is not confirmed in time is made true from here. A stop does no harm when the process
+manager does the same a moment later. An end is told before its signal, so that nobody is asked twice and the worker's
+death is known for ours.
+"""
+
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+
+from msgspec import Struct
+
+from ..act.end import end_all, tick_all
+from ..act.pause import assert_all, pause_all, resume_all
+from ..act.worker import Worker
+from ..linux.cgroup import Leaf
+from ..linux.process import Process
+from ..model import Reason, Verdict, WorkerReport, WorkerState
+from .runs import Run
+
+
+class Act(StrEnum):
+    PAUSE = "pause"
+    END = "end"
+    KILL = "kill"
+
+
+PATIENCE = {Act.PAUSE: 0.02, Act.END: 0.1, Act.KILL: 0.02}
+"""Seconds in which a process manager confirms what it did. Longer where a second signal would mean `at once`."""
+TOLD = 0.005
+"""Seconds between telling of an end and its signal."""
+TICK = 0.05
+"""Seconds between two looks at whom it has stopped or asked."""
+FOR_MEMORY = frozenset({Reason.MEMORY_PAUSE, Reason.LEAD, Reason.BUDGET_PAUSE})
+"""Pauses that cannot wait: of all others nothing is lost when they come late."""
+_LIVE = (WorkerState.STARTING, WorkerState.RUNNING)
+
+
+class _Wanted(Struct):
+    """Something that is wanted of a worker, and since when."""
+
+    number: int  # of the verdict that said so first
+    at: float
+    told_at: float | None = None  # that we do it
+    settled: bool = False  # it was confirmed, or done
+
+
+_Worker = tuple[str, int]
+"""Run and number."""
+
+
+class SecondHand:
+    """``send`` sends a run its verdict anew."""
+
+    def __init__(self, send: Callable[[Run], None]) -> None:
+        self._send = send
+        self._wanted: dict[tuple[_Worker, Act], _Wanted] = {}
+        self._held: dict[_Worker, Worker] = {}  # on whom it has laid its hand
+        self._ticked = 0.0
+
+    def due(self, now: float) -> float:
+        """When `turn` wants to be called."""
+        dues = [_due(act, wanted) for (_, act), wanted in self._wanted.items() if not wanted.settled]
+        if self._held:
+            dues.append(self._ticked + TICK)
+        return min(dues, default=now + 3600.0)
+
+    def turn(self, runs: Iterable[Run], now: float) -> None:
+        live = {
+            (run.id, worker.n): (run, worker) for run in runs if run.verdict is not None for worker in run.workers()
+        }
+        before, self._wanted = self._wanted, {}
+        for key, (run, report) in live.items():
+            assert run.verdict is not None
+            act = _act(run.verdict, report)
+            if act is not None:
+                wanted = before.get((key, act)) or _Wanted(run.verdict.number, now)
+                self._wanted[key, act] = wanted
+                if not wanted.settled:
+                    self._see_to(act, wanted, run, report, now)
+        if now >= self._ticked + TICK:
+            self._ticked = now
+            self._tick(live, now)
+
+    def _see_to(self, act: Act, wanted: _Wanted, run: Run, report: WorkerReport, now: float) -> None:
+        """Wait for its process manager; when it does nothing tell that we do it; then do it."""
+        if wanted.told_at is None:
+            assert run.report is not None
+            wanted.settled = run.report.confirmed >= wanted.number
+            if wanted.settled or now < _due(act, wanted):
+                return
+            wanted.told_at = now
+            if act is not Act.PAUSE:
+                run.asked.add(report.n)
+                self._send(run)
+                wanted.told_at = now + TOLD
+        if now >= wanted.told_at:
+            wanted.settled = True
+            self._do(act, run, report, now)
+
+    def _do(self, act: Act, run: Run, report: WorkerReport, now: float) -> None:
+        assert run.verdict is not None
+        worker = self._hold(run, report)
+        if worker is None:
+            return
+        if act is Act.PAUSE:
+            pause_all({worker: run.verdict.paused[report.n]}, now)
+        else:
+            end_all({worker: run.verdict.ending[report.n].why}, now, run.hello.grace, kill=act is Act.KILL)
+
+    def _hold(self, run: Run, report: WorkerReport) -> Worker | None:
+        key = (run.id, report.n)
+        if key not in self._held:
+            process = Process.open(report.pid, report.start_time)
+            if process is None:
+                return None
+            leaf = Leaf(report.leaf) if report.leaf is not None else None
+            self._held[key] = Worker(report.n, run.id, report.pool, None, process, started=report.started, leaf=leaf)
+        return self._held[key]
+
+    def _tick(self, live: dict[_Worker, tuple[Run, WorkerReport]], now: float) -> None:
+        """Go on with what was begun, and take the hand from whom its process manager has taken over."""
+        tick_all([worker for worker in self._held.values() if worker.state is WorkerState.ENDING], now)
+        assert_all([worker for worker in self._held.values() if worker.state is WorkerState.PAUSED], now)
+        for key, worker in list(self._held.items()):
+            run, report = live.get(key, (None, None))
+            taken_over = run is None or report is None or report.state is worker.state
+            if taken_over or _continued(worker, run, now):
+                worker.close()
+                del self._held[key]
+
+
+def _due(act: Act, wanted: _Wanted) -> float:
+    return wanted.told_at if wanted.told_at is not None else wanted.at + PATIENCE[act]
+
+
+def _act(verdict: Verdict, report: WorkerReport) -> Act | None:
+    """What is wanted of the worker that its process manager has not said to be so."""
+    ending, why = verdict.ending.get(report.n), verdict.paused.get(report.n)
+    if ending is not None:
+        if ending.kill:
+            return Act.KILL
+        return None if report.state is WorkerState.ENDING else Act.END
+    return Act.PAUSE if why is not None and why.reason in FOR_MEMORY and report.state in _LIVE else None
+
+
+def _continued(worker: Worker, run: Run | None, now: float) -> bool:
+    """It stood by our hand and is to stand no more: nobody else knows of it."""
+    if worker.state is not WorkerState.PAUSED or run is None or run.verdict is None:
+        return False
+    if worker.n in run.verdict.paused or worker.n in run.verdict.ending:
+        return False
+    resume_all([worker], now)
+    return True

@@ -140,6 +140,14 @@ def state_of(pid: int) -> str:
         return ""
 
 
+def parent_of(pid: int) -> int:
+    """0 when it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
 def marked(run: str) -> list[int]:
     """Living processes that carry the run's mark; zombies do not count."""
     mark = f"LOADKEEPER_WORKER={run}.".encode()

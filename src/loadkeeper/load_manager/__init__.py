@@ -51,7 +51,9 @@ PATIENCE = 0.02
 """Seconds that a full sweep waits for shared memory to be measured; none while memory is short."""
 IDLE_LOOK = 0.1
 GRACE = 1.0
-"""Seconds, at most, that workers of a dead process manager have to end by themselves."""
+"""Seconds, at most, that workers of a dead process manager have to end by themselves, ..."""
+GRACE_LATE = 0.5
+"""... and those of one whose load manager died, too: the next run waits for them."""
 NEWCOMERS = 3.0
 """Seconds that a run waits at most for what another has left to be gone: until then its tasks may still be at work, and
 their memory is not back."""
@@ -253,7 +255,7 @@ class LoadManager:
             if dead.place != self._place.directory and listening(Place(dead.place).socket):
                 continue
             print(f"loadkeeper: both managers of run {dead.run} died; what is left of it is ended", file=sys.stderr)
-            self._guard.orphaned(dead.run, (), min(dead.grace, GRACE), time.monotonic(), dead.leaves)
+            self._guard.orphaned(dead.run, (), min(dead.grace, GRACE_LATE), time.monotonic(), dead.leaves)
 
     def _tidy(self) -> None:
         """A place that somebody tidied away is no place: the next load manager makes it anew."""

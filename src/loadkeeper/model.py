@@ -173,6 +173,7 @@ class WorkerReport(Struct, frozen=True, array_like=True):
     patience: float = 300.0  # seconds that its pauses together may last
     leaf: str | None = None  # path of its cgroup, where it has one of its own
     value: str = ""  # the start of what it works on, for people
+    trouble: str = ""  # what is wrong with it, for people: it cannot be killed, it has stopped itself
 
 
 class PoolReport(Struct, frozen=True):

@@ -45,6 +45,7 @@ class RunSettings(Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     jobs: int | None = None  # the most workers alive at once; None: load decides
     tries: int = 1  # attempts before a task has failed for good; what we ended is not counted
+    retry_delay: float = 0.25  # seconds before the third try of a task that fails at once, then doubled; 0: none
     timeout: float | None = None  # seconds an attempt may run, pauses not counted
     joblog: str | None = None
     resume: bool = False  # what the job log names is not done again ...

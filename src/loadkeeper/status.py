@@ -59,6 +59,7 @@ class WorkerStatus(Struct, frozen=True):
     processes: int = 1
     reason: Why | None = None
     value: str = ""
+    trouble: str = ""  # it does not do as it is told
 
 
 class RunStatus(Struct, frozen=True):

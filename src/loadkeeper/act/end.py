@@ -36,7 +36,7 @@ def end_all(  # noqa: PLR0913 - one ladder, and each of its rungs can be set
     wanted = {worker: why for worker, why in wanted.items() if not worker.process.exited()}
     asked = [worker for worker, why in wanted.items() if worker.enter_end(now, why, now if kill else now + grace)]
     if kill:
-        _kill([worker for worker in wanted if not worker.killed])
+        _kill([worker for worker in wanted if not worker.killed], now)
     elif asked:
         table = look(asked)
         for worker in asked:
@@ -46,17 +46,17 @@ def end_all(  # noqa: PLR0913 - one ladder, and each of its rungs can be set
 def tick_all(workers: Iterable["Worker"], now: float) -> float | None:
     """Take the next step of each end that is due; when the next one is, ``None``: none is."""
     workers = list(workers)
-    _kill([worker for worker in workers if worker.step(now)])
+    _kill([worker for worker in workers if worker.step(now)], now)
     return min((worker.kill_at for worker in workers if worker.kill_at is not None and not worker.killed), default=None)
 
 
-def _kill(workers: list["Worker"]) -> None:
+def _kill(workers: list["Worker"], now: float) -> None:
     """They are looked at first, while ancestry still shows who belongs: who lost its parent has another one."""
     if not workers:
         return
     table = look(workers)
     for worker in workers:
-        worker.killed = True
+        worker.killed_at = now
         worker.members.find(table)
         worker.members.kill_group()
     passes(workers, Members.kill_rest)

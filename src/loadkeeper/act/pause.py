@@ -18,6 +18,7 @@ class Found(StrEnum):
 
     STANDING = "standing"
     RUNNING_ON = "running-on"  # it has not obeyed yet; it was told again
+    AWAITED = "awaited"  # it was told a moment ago, and is slow to obey
     CONTINUED = "continued"  # somebody continued it; it was stopped again
     NOT_WANTED = "not-wanted"  # it is not to stand
 

@@ -3,17 +3,31 @@
 import signal
 import time
 from collections.abc import Collection
+from typing import NamedTuple
 
 from ..linux.cgroup import Leaf
 from ..linux.members import mark, marked
-from ..linux.proc import Stat
+from ..linux.proc import PROC, Stat, read
 from ..linux.process import Process, adopted, ended, is_subreaper, reap_adopted
+from ..linux.undying import command, hindrance
 
 _leaves: dict[str, list[Leaf]] = {}
 EVERY = 0.05
 """Seconds between two looks at our own children."""
 _PAUSE = 0.005
 _EMPTY = 2
+
+
+LOAD_MANAGER = b"loadkeeper.load_manager"
+"""In the arguments of load managers, which come back to us as what workers leave does."""
+
+
+class Left(NamedTuple):
+    """A process that outlives the run."""
+
+    pid: int
+    command: str
+    why: str  # what keeps it from being ended; empty: nothing says whose it is
 
 
 def remove_later(run: str, leaf: Leaf) -> None:
@@ -30,6 +44,7 @@ class Reaper:
         self._run = run
         self._due = 0.0
         self._ending = 0  # leftovers that were alive at the last turn
+        self._before = {stat.pid for stat in adopted()}  # who comes back to us and is nobody's of this run
 
     @property
     def busy(self) -> bool:
@@ -63,6 +78,15 @@ class Reaper:
                 time.sleep(_PAUSE)
         return True
 
+    def left(self) -> list[Left]:
+        """Who came back to us and lives: it would not die, is another user's, or has left session, parent and
+        environment, so that nothing says whose it is. Empty where nothing comes back."""
+        if not is_subreaper():
+            return []
+        alive = [stat.pid for stat in adopted() if not ended(stat) and stat.pid not in self._before]
+        found = [Left(pid, command(pid), hindrance(pid)) for pid in alive if not _is_load_manager(pid)]
+        return [left for left in found if left.why or mark(left.pid) is None]
+
     def _look(self, live: Collection[int]) -> int:
         """At our own children: nothing comes back to who is no subreaper."""
         self._ending = sum(self._deal_with(stat, live) for stat in adopted()) if is_subreaper() else 0
@@ -85,6 +109,10 @@ class Reaper:
         left = [leaf for leaf in _leaves.pop(self._run, []) if not leaf.remove()]
         if left:
             _leaves[self._run] = left
+
+
+def _is_load_manager(pid: int) -> bool:
+    return LOAD_MANAGER in (read(f"{PROC}/{pid}/cmdline") or b"")
 
 
 def _kill(pid: int, start_time: int) -> int:

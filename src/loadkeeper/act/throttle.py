@@ -28,6 +28,10 @@ class Throttle:
             self._let_go(worker)
         self._shares = dict(shares)
 
+    def holds(self, worker: "Worker") -> bool:
+        """It is stopped for a part of the time."""
+        return worker in self._shares
+
     def due(self, now: float) -> float:
         """When `turn` wants to be called."""
         if not self._shares:

@@ -20,7 +20,9 @@ from .reap import remove_later
 from .states import TABLE, Event
 
 CHECK = 0.2
-"""Seconds between two looks at whether a paused worker still stands."""
+"""Seconds between two looks at whether a paused worker still stands ..."""
+SLOW = 1.0
+"""... and at whether it has come to stand, once it has taken so many seconds: a look costs 9 µs for each process."""
 
 
 class Exit(NamedTuple):
@@ -68,15 +70,21 @@ class Worker:
         self.paused_for = 0.0  # finished pauses
         self.pauses = 0
         self.obeyed: float | None = None  # seconds that the present pause took to hold; None: not yet
+        self.undone = 0  # times that somebody else continued it in the present pause
         self.paused_why: Why | None = None
         self.ended_for: Why | None = None
-        self.killed = False
+        self.killed_at: float | None = None
         self.kill_at: float | None = None
         self._forgiven = 0.0
         self._checked = 0.0
 
     def __repr__(self) -> str:
         return f"Worker({self.id}, pid {self.process.pid}, {self.state})"
+
+    @property
+    def killed(self) -> bool:
+        """It was sent SIGKILL, by us."""
+        return self.killed_at is not None
 
     # ------------------------------------------------------------------------------------------------------- clocks
 
@@ -96,6 +104,8 @@ class Worker:
             self.paused_since += seconds
         if self.kill_at is not None:
             self.kill_at += seconds
+        if self.killed_at is not None:
+            self.killed_at += seconds
 
     # ------------------------------------------------------------------------------------------ one worker at a time
 
@@ -173,6 +183,7 @@ class Worker:
         self.paused_since = self._checked = now
         self.pauses += 1
         self.obeyed = None
+        self.undone = 0
         return True
 
     def leave_pause(self, now: float) -> bool:
@@ -185,17 +196,20 @@ class Worker:
         return True
 
     def check(self, now: float) -> Found:
-        """What a paused worker does; one that has stood is looked at each `CHECK` seconds only."""
+        """What a paused worker does; one that has stood, or is slow to, is looked at each `CHECK` seconds only."""
         if self.state is not WorkerState.PAUSED or self.paused_since is None:
             return Found.NOT_WANTED
-        if self.obeyed is not None and now - self._checked < CHECK:
-            return Found.STANDING
+        if now - self._checked < CHECK and (self.obeyed is not None or now - self.paused_since > SLOW):
+            return Found.STANDING if self.obeyed is not None else Found.AWAITED
         self._checked = now
         if self.standing():
             if self.obeyed is None:
                 self.obeyed = now - self.paused_since
             return Found.STANDING
-        return Found.RUNNING_ON if self.obeyed is None else Found.CONTINUED
+        if self.obeyed is None:
+            return Found.RUNNING_ON
+        self.undone += 1
+        return Found.CONTINUED
 
     def enter_end(self, now: float, why: Why, kill_at: float) -> bool:
         """Take on the state; True when it is to be asked now, not for the second time."""

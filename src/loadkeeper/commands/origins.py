@@ -35,6 +35,7 @@ LIMITS = (
 RUN = (
     "jobs",
     "retries",
+    "retry-delay",
     "timeout",
     "delay",
     "halt",

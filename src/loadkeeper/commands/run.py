@@ -122,6 +122,13 @@ class Run(click.Command):
     help="The most workers at once; 50%, +1, -1: of the CPUs.",
 )
 @_option("--retries", type=POSITIVE, metavar="N", default=1, help="Try a failing task N times in all.")
+@_option(
+    "--retry-delay",
+    type=DURATION,
+    metavar="TIME",
+    default=0.25,
+    help="Before the third try of a task that fails within a second, then doubled, up to 1m; 0: none. [0.25s]",
+)
 @_option("--timeout", type=SOME_DURATION, metavar="TIME", help="End an attempt that runs longer; pauses do not count.")
 @_option("--delay", type=DURATION, metavar="TIME", default=0.0, help="Between two starts, at least.")
 @_option(

@@ -46,6 +46,7 @@ def settings_of(options: dict[str, Any]) -> RunSettings:
         limits=limits,
         jobs=amount("jobs"),
         tries=given["retries"],
+        retry_delay=given["retry_delay"],
         timeout=given.get("timeout"),
         joblog=given.get("joblog"),
         pause=PauseMode(given["pause"]),

@@ -181,6 +181,10 @@ class Process:
             return True
         return proc.stands(self.pid)
 
+    def stopped(self) -> bool:
+        """This child is stopped with all its threads; /proc is not looked at."""
+        return not self._reaped and not self.exited() and self._waitid(os.WSTOPPED)
+
     def exited(self) -> bool:
         """Whether it has ended. A child stays as it is: unreaped, its pid, group and session still its own."""
         return self._waitid(os.WEXITED) if self._child else not self.alive()

@@ -122,6 +122,7 @@ def _worker(run: Run, worker: WorkerReport, view: View) -> WorkerStatus:
         processes=reading.processes if reading else 1,
         reason=why,
         value=worker.value,
+        trouble=worker.trouble,
     )
 
 

@@ -6,7 +6,6 @@ import errno
 import os
 import signal
 import time
-from collections import deque
 from collections.abc import Iterable, Mapping
 
 from ..act.reap import Reaper
@@ -21,6 +20,7 @@ from ..record.journal import Verb
 from ..record.report import Summary
 from ..sources.base import Task
 from .acting import Act, Actor, over_time
+from .again import Again
 from .crew import Crew, Slots
 from .fate import Judge
 from .halting import Halting, Settled
@@ -29,7 +29,8 @@ from .records import NOT_EXECUTED, Ended, Records
 from .reports import Counts, Reports
 from .sensors import Sensors
 from .starting import Starter
-from .telling import Teller, task_name
+from .telling import Teller, task_name, worker_name
+from .troubles import Troubles, late
 from .wake import Signals
 
 STOPS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
@@ -69,7 +70,7 @@ class ProcessManager:
         self._began = self._turned = self._ticked = self._reported = self._report_at = time.monotonic()
         self._start_at = self._late = 0.0
         self._next_n = 1
-        self._again: deque[Task] = deque()  # tasks that failed or were given back, and come before new ones
+        self._again = Again(job.settings.retry_delay)
         self._counts = Counts()
         self._reports = Reports(job)
         self._halting = Halting()
@@ -85,6 +86,7 @@ class ProcessManager:
         self._starter = Starter(job, events)
         self._starter.printer.before, self._starter.printer.after = self._teller.writer.hide, self._teller.writer.show
         self._sensors = Sensors(job)
+        self._troubles = Troubles()
         self._member = Member(self._hello(), job.launcher)
         self._losses = self._missed = 0  # load managers that died, and of those whose successor was missed
         self._fresh = False  # a verdict has come that was not obeyed yet
@@ -141,6 +143,7 @@ class ProcessManager:
         """Nobody is left behind, after a ``fault`` neither; what was written is printed and on disk."""
         self._actor.end(dict.fromkeys(self._crew.workers.values(), Why(Reason.HALT)), time.monotonic(), kill=True)
         self._reaper.end_leftovers()
+        self._name_survivors()
         self._send_report(time.monotonic())  # the last workers teach what those of their kind need, too
         self._member.leave()
         self._sensors.close()
@@ -158,6 +161,15 @@ class ProcessManager:
         self._crew.close()
         os.close(self._held)
         return summary
+
+    def _name_survivors(self) -> None:
+        """Whom no end has reached."""
+        self._troubles.soon()
+        self._look_for_troubles(time.monotonic())
+        for worker in self._crew.workers.values():
+            trouble = self._troubles.found.get(worker.n)
+            self._teller.say(f"left behind: {worker_name(worker)}" + (f"; {trouble.plain}" if trouble else ""))
+        self._teller.left(self._reaper.left())
 
     def _print_rest(self) -> None:
         """What waits for its turn or its reader, until a signal comes; only what is printed is told as done."""
@@ -187,7 +199,8 @@ class ProcessManager:
 
     def _over(self) -> bool:
         if self._crew:
-            return False
+            now = time.monotonic()
+            return self._halting.at_once and all(late(worker, now) for worker in self._crew.workers.values())
         return self._halting.over or (not self._again and self.job.source.exhausted())
 
     # --------------------------------------------------------------------------------------------- wait, and reap
@@ -209,8 +222,8 @@ class ProcessManager:
         dues = [self._report_at, self._teller.due(), self._actor.due()]
         if self._reaper.busy or self._crew.unwatched or (self._crew and self.job.settings.timeout is not None):
             dues.append(self._ticked + TICK)
-        if self._room() > 0 and self._has_task():
-            dues.append(self._start_at)
+        if self._room() > 0:
+            dues.append(self._start_at if self._has_task() else self._again.due())
         if (member := self._member.due(now)) is not None:
             dues.append(now + member)
         return max(0.0, min(dues) - now)
@@ -249,23 +262,27 @@ class ProcessManager:
             left = left._replace(code=left.code or NO_ROOM)
         self._counts.note(worker, outcome, again, by_kernel, now)
         peak_known = not self._reports.is_bound(left.peak)
-        line = self._records.finished(worker, outcome, again, left, now, peak_known=peak_known)
-        ended = None if again else Ended(task, outcome, left, roomless, line)
+        said = b"" if again or outcome is Outcome.DONE else self._starter.last_words(worker)
+        line = self._records.finished(worker, outcome, again, left, now, peak_known=peak_known, said=said)
+        ended = None if again else Ended(task, outcome, left, roomless, line, said)
         self._starter.finished(worker, task, now, shown=not again, roomless=roomless, receipt=ended)
         if ended is not None and self.job.settings.keep_order:
             self._teller.settled(ended)  # its output may wait for long
         self._reports.exited(worker, left, outcome, by_kernel, now)
         self._crew.drop(worker)
+        self._troubles.forget(worker)
         self._slots.give(task.slot)
-        self._settle(task, outcome, again)
+        self._settle(task, outcome, again, worker.active(now), now)
         if not again:
             self._may_halt(task, outcome, left)
         self._report_soon(now, routine=outcome is Outcome.DONE)
 
-    def _settle(self, task: Task, outcome: Outcome, again: bool) -> None:
+    def _settle(self, task: Task, outcome: Outcome, again: bool, active: float, now: float) -> None:
         """Tell the source what became of its task. What comes again is kept here until there is room."""
-        if again:
-            self._again.append(task)
+        if again and outcome is Outcome.FAILED:
+            self._again.failed(task, active, now)
+        elif again:
+            self._again.given_back(task)
         elif outcome is Outcome.DONE:
             self.job.source.done(task)
         else:
@@ -387,13 +404,13 @@ class ProcessManager:
         return pool.slots - len(self._crew) if pool is not None else 0
 
     def _has_task(self) -> bool:
-        return bool(self._again) or self.job.source.ready()
+        return self._again.ready(time.monotonic()) or self.job.source.ready()
 
     def _start(self) -> None:
         if time.monotonic() < self._start_at:
             return
         for _ in range(min(BATCH, self._room())):
-            task = self._again.popleft() if self._again else self._take()
+            task = self._again.take(time.monotonic()) or self._take()
             if task is None or not self._launch(task) or self._halting.over:
                 return
 
@@ -423,7 +440,7 @@ class ProcessManager:
         except MachineFull as error:
             task.attempts -= 1
             self._slots.give(task.slot)
-            self._again.appendleft(task)
+            self._again.refused(task)
             self._start_at = time.monotonic() + HELD_START
             self._fault = str(error)
             return False
@@ -468,6 +485,15 @@ class ProcessManager:
         self._actor.end(late, now)
         self._acted(Act(Verb.END, *one) for one in late.items())
         self._reaper.turn(now, self._crew.workers.keys())
+        self._look_for_troubles(now)
+
+    def _look_for_troubles(self, now: float) -> None:
+        """Workers that cannot be killed, do not stand, or stand without us."""
+        for worker, trouble in self._troubles.look(self._crew.workers.values(), self._actor.throttles, now):
+            self._teller.say(f"{worker_name(worker)}: {trouble}")
+        if self._reports.troubles != self._troubles.found:
+            self._report_soon(now)
+        self._reports.troubles = self._troubles.found
 
     def _tell(self) -> None:
         """The load manager, and people."""
@@ -476,6 +502,9 @@ class ProcessManager:
             self._send_report(now)
         if now >= self._teller.due():
             fault = self._records.fault or self._fault or self._starter.fault or self._member.fault
+            fault = fault or self._troubles.told()
+            if not self._crew and not fault:
+                fault = self._again.told(now)
             self._teller.show(now, self._tasks(), self._crew.workers.values(), self._member.verdict, fault)
 
     def _tasks(self) -> TaskCounts:

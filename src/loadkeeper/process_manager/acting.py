@@ -17,6 +17,8 @@ FOR_MEMORY = frozenset({Reason.MEMORY_END, Reason.MEMORY_AHEAD})
 """Ends that are looked at once more right before the signal."""
 TICK = 0.05
 """Seconds between two looks at workers for which something is due: pauses to hold up, steps of an end."""
+TOLD = 8
+"""Times that a pause was undone which the journal has all of; then the 16th, the 32nd ..."""
 LIVE = (WorkerState.STARTING, WorkerState.RUNNING)
 STANDING = Why(Reason.SUSPENDED)
 
@@ -123,8 +125,12 @@ class Actor:
         self._ticked = now
         tick_all([worker for worker in self._unsettled if worker.state is WorkerState.ENDING], now)
         found = assert_all([worker for worker in self._unsettled if worker.state is WorkerState.PAUSED], now)
-        undone = [worker for worker, what in found.items() if what is Found.CONTINUED]
+        undone = [worker for worker, what in found.items() if what is Found.CONTINUED and _is_told(worker.undone)]
         return [Act(Verb.PAUSE, worker, worker.paused_why) for worker in undone]
+
+    def throttles(self, worker: Worker) -> bool:
+        """It is stopped for a part of the time."""
+        return self._throttle.holds(worker)
 
     def finished(self, worker: Worker) -> bool:
         """Forget a worker that is gone; True when its task must be buried."""
@@ -163,6 +169,11 @@ class Actor:
         on = [worker for worker in paused if worker.paused_why == STANDING and worker.n not in wanted]
         resume_all(on, now)
         self._unsettled.difference_update(on)
+
+
+def _is_told(times: int) -> bool:
+    """Of a pause that somebody undoes again and again: the first times, then ever fewer."""
+    return times <= TOLD or times & (times - 1) == 0
 
 
 def over_time(workers: Iterable[Worker], timeout: float | None, now: float) -> dict[Worker, Why]:

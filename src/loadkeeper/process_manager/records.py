@@ -16,6 +16,8 @@ from ..sources.base import Task
 from .acting import Act
 from .job import Job
 
+WORDS = 1000
+"""Tasks of one run whose last words the journal has."""
 NOT_EXECUTED = 127
 """Exit code of a command that could not be executed, as a shell says it."""
 
@@ -28,6 +30,7 @@ class Ended(NamedTuple):
     left: Exit
     roomless: bool  # a disk was full while it ran
     line: Line | None  # for the job log
+    said: bytes = b""  # the end of its output, of one that failed
 
 
 class Records:
@@ -36,6 +39,7 @@ class Records:
     def __init__(self, job: Job, events: EventLog | None = None) -> None:
         self._job = job
         self._events = events
+        self._words = 0
         settings = job.settings
         again = settings.resume or settings.resume_failed
         self._joblog = Joblog.open(settings.joblog, append=again) if settings.joblog else None
@@ -65,7 +69,15 @@ class Records:
         )
 
     def finished(  # noqa: PLR0913 - a row
-        self, worker: Worker, outcome: Outcome, again: bool, left: Exit, now: float, *, peak_known: bool = True
+        self,
+        worker: Worker,
+        outcome: Outcome,
+        again: bool,
+        left: Exit,
+        now: float,
+        *,
+        peak_known: bool = True,
+        said: bytes = b"",
     ) -> Line | None:
         """How an attempt ended. The task's line for the job log comes back, for `log` once its output is out.
         ``peak_known``: its peak is its own, not ours from before its exec."""
@@ -87,6 +99,7 @@ class Records:
             peak=left.peak if peak_known else None,
             cpu=left.cpu_seconds,
             why=left.ended_for,
+            said=self._kept(said),
         )
         self._journal.outcome(fate)
         self._told(fate)
@@ -94,6 +107,11 @@ class Records:
             return None
         code, signal = TIMED_OUT if left.timed_out else (left.code, left.signal)
         return self._line(task, began, now - worker.started, code, signal)
+
+    def _kept(self, said: bytes) -> bytes:
+        """Last words for the journal: a run of a million failures keeps those of the first."""
+        self._words += bool(said)
+        return said if self._words <= WORDS else b""
 
     def log(self, line: Line | None, received: int = 0) -> None:
         """The task is done with, and its output is out. ``received``: bytes it wrote to stdout."""

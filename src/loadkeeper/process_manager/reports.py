@@ -1,6 +1,6 @@
 """What has happened to the tasks so far, and what the load manager is told: the run's whole state."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..act.worker import Exit, Worker
@@ -60,6 +60,7 @@ class Reports:
     exits: list[WorkerExit] = field(default_factory=list)
     wants: dict[str, Want] = field(default_factory=dict)
     changes: dict[str, str] = field(default_factory=dict)
+    troubles: Mapping[int, object] = field(default_factory=dict)
     _exit_number: int = 0
     _own_peak: int = 0
 
@@ -122,10 +123,10 @@ class Reports:
 
     def _live(self, workers: Iterable[Worker], now: float) -> list[WorkerReport]:
         patience = self.job.settings.limits.max_pause
-        return [_worker(worker, patience, now) for worker in workers]
+        return [_worker(worker, patience, now, str(self.troubles.get(worker.n, ""))) for worker in workers]
 
 
-def _worker(worker: Worker, patience: float, now: float) -> WorkerReport:
+def _worker(worker: Worker, patience: float, now: float, trouble: str) -> WorkerReport:
     task = worker.task
     assert isinstance(task, Task)
     return WorkerReport(
@@ -143,4 +144,5 @@ def _worker(worker: Worker, patience: float, now: float) -> WorkerReport:
         patience=patience,
         leaf=worker.leaf.path if worker.leaf else None,
         value=task.value[:SHOWN].decode("utf-8", "backslashreplace"),
+        trouble=trouble,
     )

@@ -13,7 +13,7 @@ from ..linux.process import Process
 from ..linux.spawn import MachineFull, SpawnError, make_room, spawn
 from ..model import PauseMode
 from ..record.events import EventLog
-from ..record.output import OutputFiles, Printer, Streams
+from ..record.output import OutputFiles, Printer, Streams, last_words
 from ..record.results import directory, open_files
 from ..record.room import Room
 from ..sources.base import Task
@@ -194,6 +194,10 @@ class Starter:
                 self._kept.append((receipt, written))
         if roomless and not shown:
             self.room.again(worker.started, written)
+
+    def last_words(self, worker: Worker) -> bytes:
+        """Of one that is gone and not `finished` yet."""
+        return last_words(self._streams[worker.n])
 
     def receipts(self) -> Iterator[tuple[Any, int]]:
         """Of tasks whose output is printed, or kept, and the bytes of their stdout; every one comes once."""

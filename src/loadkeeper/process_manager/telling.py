@@ -5,8 +5,9 @@ import os
 import signal
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from ..act.reap import Left
 from ..act.worker import Exit, Worker
 from ..model import Figures, Outcome, Reason, TaskCounts, Verdict, Why, WorkerState
 from ..record.events import EventLog
@@ -42,8 +43,14 @@ SUMMARY = (
 NO_MANAGER = Why(Reason.NO_LOAD_MANAGER)
 
 
+NOBODYS = (
+    "it has left the worker's session, parent and environment, so that only a control group of the worker's own "
+    "would have told whose it is"
+)
 TOLD = 10
 """Tasks that failed and are named; the others are only counted."""
+WORDS = 200
+"""Characters of a task's last words in a message."""
 SHOWN = 60
 """Characters of a value that a message has."""
 
@@ -79,7 +86,7 @@ class Teller:
 
     def settled(self, ended: Ended) -> None:
         """Which task failed, and how; the job log and the journal have all of them."""
-        task, outcome, left, roomless, _ = ended
+        task, outcome, left, roomless, _, said = ended
         if outcome is Outcome.DONE or self._events is not None:
             return
         self._told += 1
@@ -88,7 +95,18 @@ class Teller:
         elif self._told <= TOLD:
             how = statement(left.ended_for) if left.ended_for else _how(left)
             how = f"a disk was full while it ran, so that its output may be cut ({how})" if roomless else how
+            if task.failures > 1:
+                how += f", after {task.failures} tries"
+            if said and (task.failures > 1 or self._job.settings.results is not None):
+                how += f"; it said last: {readable(said.splitlines()[-1], WORDS)}"
             self.say(f"{task_name(task)} {'is buried' if outcome is Outcome.BURIED else 'failed'}: {how}")
+
+    def left(self, left: Sequence[Left]) -> None:
+        """Processes that outlive the run."""
+        for pid, command, why in left[:TOLD]:
+            self.say(f"left behind: process {pid} ({command}), which a worker has started; {why or NOBODYS}")
+        if len(left) > TOLD:
+            self.say(f"left behind: {len(left) - TOLD} processes more")
 
     def show(
         self, now: float, tasks: TaskCounts, workers: Iterable[Worker], verdict: Verdict | None, fault: str
@@ -173,9 +191,20 @@ def _is_pipe(descriptor: int) -> bool:
 
 def task_name(task: Task) -> str:
     """A task as messages name it: `task 3 (a.wav)`."""
-    value = "".join(c if c.isprintable() else repr(c)[1:-1] for c in task.value.decode("utf-8", "backslashreplace"))
-    short = value if len(value) <= SHOWN else value[: SHOWN - 3] + "..."
-    return f"task {task.number} ({short})" if task.values else f"task {task.number}"
+    return f"task {task.number} ({readable(task.value, SHOWN)})" if task.values else f"task {task.number}"
+
+
+def readable(text: bytes, most: int) -> str:
+    """At most so many characters, and none that a terminal would act on."""
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text.decode("utf-8", "backslashreplace"))
+    return shown if len(shown) <= most else shown[: most - 3] + "..."
+
+
+def worker_name(worker: Worker) -> str:
+    """A worker as messages name it: `worker 3f9a12c4.7 of task 3 (a.wav), pid 4711`."""
+    task = worker.task
+    assert isinstance(task, Task)
+    return f"worker {worker.id} of {task_name(task)}, pid {worker.process.pid}"
 
 
 def _how(left: Exit) -> str:

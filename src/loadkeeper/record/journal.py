@@ -34,7 +34,10 @@ _TABLES = (
     """CREATE TABLE event (number INTEGER PRIMARY KEY, at REAL, verb TEXT, subject TEXT, task INTEGER, amount REAL,
        why TEXT)""",
 )
+_SAID = "CREATE TABLE IF NOT EXISTS said (number INTEGER PRIMARY KEY, text BLOB)"
+"""By the fate's number. A table of its own, which journals of before have not."""
 _FATE = "INSERT OR IGNORE INTO fate VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_WORDS = "INSERT OR IGNORE INTO said VALUES (?, ?)"
 _EVENT = "INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -65,6 +68,7 @@ class Fate(Struct, frozen=True):
     peak: int | None = None  # bytes
     cpu: float | None = None  # seconds
     why: Why | None = None  # why we ended it
+    said: bytes = b""  # the end of what it wrote, of a task that has failed for good
 
 
 class Verb(StrEnum):
@@ -135,7 +139,7 @@ class Journal:
 
 def _weigh(record: Fate | Event) -> int:
     """Bytes that a record holds while it waits, about."""
-    return 600 + len(record.value) if type(record) is Fate else 400
+    return 600 + len(record.value) + len(record.said) if type(record) is Fate else 400
 
 
 class _Sink:
@@ -190,12 +194,14 @@ class _Sink:
     def _make_tables(self, database: "sqlite3.Connection") -> None:
         found = version(database)
         if found == SCHEMA:
+            database.execute(_SAID)
             return
         if found != 0:
             raise OSError(f"its tables are of version {found}, this program writes version {SCHEMA}")
         with _transaction(database):
             for table in _TABLES:
                 database.execute(table)
+            database.execute(_SAID)
             database.execute("INSERT INTO run VALUES (?, ?, ?, ?, ?)", msgspec.structs.astuple(self._header))
             database.execute(f"PRAGMA user_version={SCHEMA}")
 
@@ -203,14 +209,17 @@ class _Sink:
         first = self._next or 1
         fates: list[tuple[Any, ...]] = []
         events: list[tuple[Any, ...]] = []
+        words: list[tuple[int, bytes]] = []
         for number, record in enumerate(batch, first):
             if type(record) is Fate:
                 fates.append(_fate_row(number, record))
+                words += [(number, record.said)] if record.said else []
             elif type(record) is Event:
                 events.append(_event_row(number, record))
         with _transaction(database):
             database.executemany(_FATE, fates)
             database.executemany(_EVENT, events)
+            database.executemany(_WORDS, words)
         self._next = first + len(batch)
 
 

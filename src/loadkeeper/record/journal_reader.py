@@ -1,6 +1,6 @@
 """Reading a journal, a living one too: of that what is committed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -25,7 +25,9 @@ def read_outcomes(path: str, task: int | None = None) -> Iterator[Fate]:
     """Every attempt that ended (of one task, where it is named), in order; of a living journal what is committed.
 
     Raises LoadkeeperError when it cannot be read, or its tables are of another version."""
-    return map(_fate, _rows(path, "SELECT * FROM fate", ("task", task)))
+    words = _words(path)
+    for row in _rows(path, "SELECT * FROM fate", ("task", task)):
+        yield _fate(row, words)
 
 
 def read_events(path: str, subject: str | None = None) -> Iterator[Event]:
@@ -37,6 +39,12 @@ def finished(path: str) -> set[int]:
     """Numbers of the tasks that are done. Raises LoadkeeperError."""
     rows = _rows(path, "SELECT task FROM fate", ("outcome", Outcome.DONE.value), order="")
     return {row[0] for row in rows}
+
+
+def _words(path: str) -> dict[int, bytes]:
+    """Last words by the number of their fate; none in a journal of before they were kept."""
+    tables = _rows(path, "SELECT name FROM sqlite_master", ("name", "said"), order="")
+    return dict(_rows(path, "SELECT number, text FROM said")) if any(tables) else {}
 
 
 def _rows(
@@ -85,11 +93,11 @@ def _why(text: str | None) -> Why | None:
     return None if text is None else _decode_why(text)
 
 
-def _fate(row: tuple[Any, ...]) -> Fate:
-    _, task, value, attempt, worker, outcome, again, *figures, why = row
+def _fate(row: tuple[Any, ...], words: Mapping[int, bytes]) -> Fate:
+    number, task, value, attempt, worker, outcome, again, *figures, why = row
     code, signal, began, seconds, paused, peak, cpu = figures
     kept = (code, signal, began, seconds, paused, peak, cpu, _why(why))
-    return Fate(task, value, attempt, worker, Outcome(outcome), bool(again), *kept)
+    return Fate(task, value, attempt, worker, Outcome(outcome), bool(again), *kept, said=words.get(number, b""))
 
 
 def _event(row: tuple[Any, ...]) -> Event:

@@ -22,6 +22,8 @@ FOLLOW = 0.1
 """Seconds between two looks at what living workers wrote."""
 BOUND = 64 << 20
 """Bytes that may wait for a slow reader; beyond, nothing new is started until it has caught up."""
+LAST = 1000
+"""Bytes of its output that are kept of a task that has failed for good."""
 KEPT_OPEN = 256
 """Outputs that wait for their turn in files of their own; the others share one, or descriptors run out."""
 
@@ -356,6 +358,16 @@ class Printer:
                 if target == self._targets[0]:  # a dead terminal's stderr never ends a run
                     self.broken = error
                 return
+
+
+def last_words(streams: Streams) -> bytes:
+    """The end of what was written to stderr, or to stdout where nothing was, from the beginning of a line."""
+    for descriptor in (streams.stderr, streams.stdout):
+        size = os.fstat(descriptor).st_size
+        end = os.pread(descriptor, LAST, max(0, size - LAST)).rstrip() if size else b""
+        if end:
+            return end if size <= LAST else end[end.find(b"\n") + 1 :]
+    return b""
 
 
 def _has_news(output: Output) -> bool:

@@ -16,6 +16,8 @@ from .history import Files, Journals
 from .paper import Paper
 from .text import clean, cut
 
+WORDS = 5
+"""Lines of a task's last words."""
 VALUE = 40
 """Columns that a task's value may take in a sentence."""
 
@@ -100,7 +102,7 @@ class _Teller:
         workers = [worker for worker in run.workers if worker.pool == pool.name]
         yield Explained(name, f"{_workers(workers)}; {_admission(run, pool)}")
         for worker in workers:
-            if worker.state in (WorkerState.PAUSED, WorkerState.ENDING):
+            if worker.state in (WorkerState.PAUSED, WorkerState.ENDING) or worker.trouble:
                 yield self._worker_now(run, worker)
 
     # ------------------------------------------------------------------------------------------- workers and tasks
@@ -131,10 +133,13 @@ class _Teller:
     def _worker_now(self, run: RunStatus, worker: WorkerStatus) -> Explained:
         value = f", {cut(clean(worker.value), VALUE)}" if worker.value else ""
         name = f"worker {worker.id or worker.pid} (task {clean(worker.task)}{value})"
+        trouble = f"; {clean(worker.trouble)}" if worker.trouble else ""
         if worker.state == WorkerState.PAUSED:
-            return Explained(name, self._paused(run, worker))
+            return Explained(name, (clean(worker.why) + trouble) if trouble else self._paused(run, worker))
         if worker.state == WorkerState.ENDING:
-            return Explained(name, _ending(worker))
+            return Explained(name, _ending(worker) + trouble)
+        if trouble:
+            return Explained(name, f"is alive{trouble}{_holds(worker)}")
         return Explained(name, f"runs, and nothing holds it back{_holds(worker)}")
 
     def _paused(self, run: RunStatus, worker: WorkerStatus) -> str:
@@ -176,7 +181,14 @@ def past(fate: Fate) -> str:
     text = ", ".join(told)
     if fate.why is not None:
         text += f"; {statement(fate.why)}"
+    if fate.said:
+        text += f"; it said last: {_last_lines(fate.said)}"
     return f"{text}; it is tried again" if fate.again else text
+
+
+def _last_lines(said: bytes) -> str:
+    lines = [clean(line.strip()) for line in said.decode("utf-8", "backslashreplace").splitlines() if line.strip()]
+    return " / ".join(lines[-WORDS:])
 
 
 _OUTCOMES = {
@@ -225,7 +237,7 @@ def _admission(run: RunStatus, pool: PoolStatus) -> str:
 def _ending(worker: WorkerStatus) -> str:
     if worker.reason is not None and worker.reason.reason is Reason.OPERATOR:
         return "ending because the operator asked for it; its task is given back"
-    return clean(worker.why) or "ending; its task is given back"
+    return clean(worker.why) or "ending"
 
 
 def _holds(worker: WorkerStatus) -> str:

@@ -14,6 +14,7 @@ class Task(Struct):
     attempts: int = 0  # that were started
     failures: int = 0  # ... of these failed by the task's own fault
     returns: int = 0  # ... were ended by us or by the kernel for memory: never counted as its failure
+    at_once: int = 0  # ... in a row within a second of their start
     kernel_kills: int = 0  # ... by the kernel
     roomless: int = 0  # ... ended while a disk was full
     floor: int = 0  # bytes: 1.5 x what it held when it was last ended

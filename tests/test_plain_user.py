@@ -2,63 +2,26 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-import click
 import pytest
 from support.memory_group import memory_group, parent
-from support.program import Program, marked, state_of, wait_until
+from support.plain import NOBODY, PlainProgram, open_ways, possible
+from support.program import marked, state_of, wait_until
 from support.rounds import LIMIT, LOAD, by_loadkeeper, jobs
 
-import loadkeeper
-
-NOBODY = 65534
-DROP = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all", "--no-new-privs"]
-SITE = ":".join(dict.fromkeys(str(Path(module.__file__).parent.parent) for module in (loadkeeper, click)))
-"""Where the program and its libraries lie: with them any interpreter of our version will do."""
-
 pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="becoming a plain user needs root"),
+    pytest.mark.skipif(not possible, reason="becoming a plain user needs root"),
     pytest.mark.timeout(200),
 ]
 
 
-def usable() -> str | None:
-    """An interpreter of our version that a plain user may execute: root's own may lie where nobody else may look."""
-    version = f"sys.version_info[:2] == {sys.version_info[:2]}"
-    wanted = f"import os, sys; sys.exit(not ({version} and os.access(sys.executable, os.X_OK)))"
-    for candidate in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
-        done = subprocess.run([*DROP, candidate, "-c", wanted], capture_output=True, check=False)
-        if done.returncode == 0:
-            return candidate
-    return None
-
-
-class PlainProgram(Program):
-    """`loadkeeper` as a plain user runs it."""
-
-    def __init__(self, root: Path, prefix=()) -> None:
-        super().__init__(root, [*prefix, *DROP], {"PYTHONPATH": SITE, "HOME": str(root)})
-        found = usable()
-        if found is None:
-            pytest.skip(f"no Python {sys.version_info[0]}.{sys.version_info[1]} here that a plain user may execute")
-        self.python = found
-        for path in (root, root / "r", root / "s"):
-            os.chown(path, NOBODY, NOBODY)
-
-    def command(self, *words):
-        return [*self.prefix, self.python, "-m", "loadkeeper", *words]
-
-
 @pytest.fixture
 def plain(tmp_path):
-    for path in (tmp_path, *tmp_path.parents[:2]):
-        path.chmod(0o755)
+    open_ways(tmp_path)
     made = PlainProgram(tmp_path / "p")
     yield made
     made.close()
@@ -146,8 +109,7 @@ def test_reading_verbs_of_another_user_see_nothing(plain):
 
 @pytest.mark.skipif(parent() is None, reason="needs a memory controller of version 1")
 def test_a_round_in_one_gib(tmp_path):
-    for path in (tmp_path, *tmp_path.parents[:2]):
-        path.chmod(0o755)
+    open_ways(tmp_path)
     work = jobs(11, 16, ["ramp", "spike", "forks"])
     with memory_group(LIMIT) as group:
         program = PlainProgram(tmp_path / "p")

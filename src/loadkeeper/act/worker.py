@@ -70,7 +70,8 @@ class Worker:
         self.paused_for = 0.0  # finished pauses
         self.pauses = 0
         self.obeyed: float | None = None  # seconds that the present pause took to hold; None: not yet
-        self.undone = 0  # times that somebody else continued it in the present pause
+        self.undone = 0  # times that somebody else continued it in the present pause, ...
+        self.undone_at = 0.0  # ... the last one
         self.paused_why: Why | None = None
         self.ended_for: Why | None = None
         self.killed_at: float | None = None
@@ -209,6 +210,7 @@ class Worker:
         if self.obeyed is None:
             return Found.RUNNING_ON
         self.undone += 1
+        self.undone_at = now
         return Found.CONTINUED
 
     def enter_end(self, now: float, why: Why, kill_at: float) -> bool:

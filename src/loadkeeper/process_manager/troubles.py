@@ -19,6 +19,8 @@ STOPPED = 2.0
 """Seconds that a worker must stand on its own before that is spoken of."""
 UNDONE = 5
 """Times that somebody continued a paused worker before that is spoken of."""
+LATELY = 2.0
+"""Seconds since the last time, after which it is not spoken of any more."""
 CONTINUED = "somebody continues it each time that it is stopped"
 LIVE = (WorkerState.STARTING, WorkerState.RUNNING)
 
@@ -122,7 +124,7 @@ def _undying(worker: Worker, now: float) -> Trouble:
 
 
 def _unpaused(worker: Worker, now: float) -> Trouble | None:
-    if worker.undone >= UNDONE:
+    if worker.undone >= UNDONE and now - worker.undone_at < LATELY:
         return Trouble(_moment(now - (worker.paused_since or now)), "unpaused", f"it does not stand: {CONTINUED}", "")
     if worker.obeyed is None and worker.paused_since is not None and now - worker.paused_since > SLOW:
         why = hindrance(worker.process.pid) or CONTINUED

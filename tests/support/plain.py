@@ -1,0 +1,60 @@
+"""The program as a plain user runs it: started by root, which becomes that user."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import pytest
+
+import loadkeeper
+from support.program import Program
+
+NOBODY = 65534
+SITE = ":".join(dict.fromkeys(str(Path(module.__file__).parent.parent) for module in (loadkeeper, click)))
+"""Where the program and its libraries lie: with them any interpreter of our version will do."""
+possible = os.geteuid() == 0 and shutil.which("setpriv") is not None
+
+
+def drop(user: int = NOBODY, *, privileges: bool = False) -> list[str]:
+    """Before a command: it is executed as this user. ``privileges``: set-user-ID programs work."""
+    words = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--inh-caps=-all"]
+    return words if privileges else [*words, "--no-new-privs"]
+
+
+def usable() -> str | None:
+    """An interpreter of our version that a plain user may execute: root's own may lie where nobody else may look."""
+    version = f"sys.version_info[:2] == {sys.version_info[:2]}"
+    wanted = f"import os, sys; sys.exit(not ({version} and os.access(sys.executable, os.X_OK)))"
+    for candidate in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
+        done = subprocess.run([*drop(), candidate, "-c", wanted], capture_output=True, check=False)
+        if done.returncode == 0:
+            return candidate
+    return None
+
+
+def open_ways(path: Path) -> None:
+    """A plain user may go down to here."""
+    for folder in (path, *path.parents):
+        if not folder.stat().st_mode & 0o001:
+            folder.chmod(0o755)
+
+
+class PlainProgram(Program):
+    """`loadkeeper` as a plain user runs it."""
+
+    def __init__(self, root: Path, prefix: Sequence[str] = (), user: int = NOBODY, *, privileges: bool = False) -> None:
+        become = drop(user, privileges=privileges)
+        super().__init__(root, [*prefix, *become], {"PYTHONPATH": SITE, "HOME": str(root)})
+        found = usable()
+        if found is None:
+            pytest.skip(f"no Python {sys.version_info[0]}.{sys.version_info[1]} here that a plain user may execute")
+        self.python = found
+        for path in (root, root / "r", root / "s"):
+            os.chown(path, user, user)
+
+    def command(self, *words: str | bytes) -> list[str | bytes]:
+        return [*self.prefix, self.python, "-m", "loadkeeper", *words]

@@ -28,6 +28,7 @@ class Expected(NamedTuple):
 
 SLICE = "/user.slice/user-1000.slice"
 POD = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod7e.slice"
+POD_V1 = "/kubepods/burstable/pod0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9/9c56c6e1f0"
 TREES_EXPECTED = {
     # memory.high is below memory.max; current 2 GiB, reclaimable 256 + 512 + 64 MiB; it may swap 512 MiB, 128 are used
     "v2-systemd-slices": Expected(
@@ -101,6 +102,48 @@ TREES_EXPECTED = {
         (0, 0),
         0.155,
         f"fs/cgroup{POD}/cri-containerd-ab.scope",
+    ),
+    # Guaranteed, three CPUs of its own; 4096 - 1536 + 200 + 400 + 40; the machine's swap is not for it
+    "v2-kubernetes-guaranteed": Expected(
+        3.0, "cgroup /", 4 * GIB, "cgroup /", 3200 * MIB, "cgroup /", 24 * MIB, (0, 0), 0.145, "fs/cgroup"
+    ),
+    # Burstable, no CPU limit; memory.high of MemoryQoS is below memory.max; 1894 - 1000 + 50 + 100 + 6
+    "v2-kubernetes-burstable": Expected(
+        8.0, "machine", 1894 * MIB, "cgroup /", 1050 * MIB, "cgroup /", 2 * MIB, (0, 0), 0.095, "fs/cgroup"
+    ),
+    # 1536 - 900 + 100 + 200
+    "v1-kubernetes": Expected(
+        1.5,
+        f"cgroup {POD_V1}",
+        1536 * MIB,
+        f"cgroup {POD_V1}",
+        936 * MIB,
+        f"cgroup {POD_V1}",
+        8 * MIB,
+        (0, 0),
+        None,
+        "fs/cgroup/memory",
+    ),
+    # the pod's 2 GiB, which only memory.stat tells, are less than the container's own 3; 2048 - 1200 + 400
+    "v1-kubernetes-namespace": Expected(
+        4.0, "machine", 2 * GIB, "cgroup /", 1248 * MIB, "cgroup /", 8 * MIB, (0, 0), None, "fs/cgroup/memory"
+    ),
+    # CPUs 1 and 2 of the host are 0 and 1 here; 4096 - 3072 + 312; dirty pages of meminfo are the host's
+    "v2-lxcfs-shifted": Expected(
+        2.0, "machine", 4 * GIB, "machine", 1336 * MIB, "cgroup /", 16 * MIB, (0, 0), 0.205, "fs/cgroup"
+    ),
+    # two CPUs are shown for a quota of 1.5; 2048 - 1448 + 400
+    "v1-lxcfs": Expected(
+        1.5,
+        "cgroup /",
+        2 * GIB,
+        "machine",
+        1000 * MIB,
+        "cgroup /",
+        8 * MIB,
+        (512 * MIB, 512 * MIB),
+        None,
+        "fs/cgroup/memory",
     ),
 }
 
@@ -198,6 +241,31 @@ def test_a_meminfo_that_stops_being_readable_leaves_the_total(tmp_path: Path) ->
     (tree / "proc/meminfo").write_bytes(b"")
     reading = node.read(0.01)
     assert (reading.total, reading.available) == (16 * GIB, None)
+
+
+def test_a_narrower_affinity_inside_a_container_of_lxcfs_counts(tmp_path: Path) -> None:
+    """`taskset` there names the host's CPUs; lxcfs shows the container's, from 0."""
+    tree = copied("v2-lxcfs-shifted", tmp_path)
+    status = tree / "proc/self/status"
+    status.write_text(status.read_text().replace("1-2", "2"))
+    assert sensor(tree).read(0.0).cpus == 1.0
+
+
+def test_busy_counts_all_cpus_that_lxcfs_shows(tmp_path: Path) -> None:
+    tree = copied("v2-lxcfs-shifted", tmp_path)
+    node = sensor(tree)
+    node.read(0.0)
+    _pass_idle_time(tree, 0.2, 0.9)
+    assert node.read(1.0).busy == pytest.approx(0.9)
+
+
+def test_without_the_containers_view_the_hosts_memory_does_not_hide_the_limit(tmp_path: Path) -> None:
+    """lxcfs that has died leaves files that cannot be read: what the control group says is no guess of the machine."""
+    tree = copied("v2-lxcfs-shifted", tmp_path)
+    (tree / "proc/meminfo").unlink()
+    reading = sensor(tree).read(0.0)
+    assert reading.total <= 4 * GIB
+    assert reading.available is None
 
 
 def test_what_slurm_granted_by_word_is_the_capacity() -> None:

@@ -46,6 +46,16 @@ def parse_mounts(mountinfo: bytes) -> list[Mount]:
     return mounts
 
 
+def shown_by_lxcfs(mountinfo: bytes, path: str) -> bool:
+    """Whether the file is lxcfs's: a container's own view, in place of the machine's."""
+    for line in mountinfo.splitlines():
+        before, found, after = line.partition(b" - ")
+        fields = before.split(b" ")
+        if found and len(fields) > 4 and after.startswith(b"fuse.lxcfs ") and _unescape(fields[4]) == path:
+            return True
+    return False
+
+
 def parse_membership(cgroup: bytes) -> dict[str, str]:
     """/proc/PID/cgroup as controller → path; version 2 stands under ``UNIFIED``."""
     paths = {}

@@ -35,10 +35,10 @@ def memory(machine: Machine | None, total: int, levels: Sequence[MemoryState], *
         places.append(("commit limit", max(0, machine.commit_limit - machine.committed) if machine else None))
     scarcest = min(places, key=lambda place: -1 if place[1] is None else place[1])
     tightest = least([Bound(MACHINE, total), *(Bound(level.name, level.limit) for level in outermost)])
-    dirty = machine.dirty if machine else 0
-    for level in outermost:
-        if level.name == tightest.name:
-            dirty = level.dirty
+    binds = next(
+        (level for level in outermost if level.limit == tightest.value), None
+    )  # lxcfs shows it as the machine's
+    dirty = binds.dirty if binds else machine.dirty if machine else 0
     return Memory(tightest, scarcest[1], scarcest[0], dirty, *_swap(machine, levels))
 
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 
 from ..linux.gauges import Gauge, read_once
-from ..linux.hierarchy import Level, parse_membership, parse_mounts
+from ..linux.hierarchy import Level, parse_membership, parse_mounts, shown_by_lxcfs
 from . import readings
 from .bounds import MACHINE, Bound, Grant, affinity_bound, grant, machine_ad_path
 from .levels import Ancestry, ancestry
@@ -34,6 +34,7 @@ class Surroundings:
         self.strict_commit = False
         self._cpusets: tuple[tuple[Level, Gauge], ...] = ()
         self._on_line = frozenset(range(os.cpu_count() or 1))
+        self._numbered_anew = False
 
     def look(self, now: float) -> None:
         if now - self._looked < AGAIN:
@@ -47,8 +48,9 @@ class Surroundings:
             self._search(membership)
 
     def _search(self, membership: bytes | None) -> None:
-        mounts = parse_mounts(read_once(f"{self._proc_root}/self/mountinfo") or b"")
-        found = ancestry(mounts, parse_membership(membership or b""), self._sys_root)
+        mountinfo = read_once(f"{self._proc_root}/self/mountinfo") or b""
+        self._numbered_anew = shown_by_lxcfs(mountinfo, "/proc/stat")
+        found = ancestry(parse_mounts(mountinfo), parse_membership(membership or b""), self._sys_root)
         if found.places() == self.ancestry.places():
             return  # the same levels: their files stay open
         self.ancestry = found
@@ -57,18 +59,18 @@ class Surroundings:
         self._cpusets = tuple((level, Gauge(f"{level.directory}/{name}")) for level in reversed(found.cpuset))
 
     def usable(self, times: dict[int, CpuTimes]) -> dict[int, CpuTimes]:
-        """The CPUs that we may run on, of all that are on line. Where the two do not meet (lxcfs counts a container's
-        CPUs from 0, the affinity names the machine's) all that are shown are ours."""
+        """The CPUs that we may run on, of all that are on line. lxcfs counts a container's CPUs from 0, and the
+        affinity names the machine's: all that it shows are ours, as where the two do not meet."""
         self._on_line = frozenset(times) or self._on_line
-        if not self.affinity & self._on_line:
+        if self._numbered_anew or not self.affinity & self._on_line:
             return times
         return {cpu: time for cpu, time in times.items() if cpu in self.affinity}
 
     def cpus(self) -> list[Bound]:
         """What limits the CPUs but for quotas and grants: the machine, then the cpuset or affinity."""
         bounds = [Bound(MACHINE, len(self._on_line))]
-        usable = self.affinity & self._on_line
-        if usable and usable != self._on_line:
+        usable = self.affinity if self._numbered_anew else self.affinity & self._on_line
+        if usable and len(usable) < len(self._on_line):
             bounds.append(affinity_bound(usable, [(level.name, gauge.read()) for level, gauge in self._cpusets]))
         return bounds
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import tempfile
 import time
 from pathlib import Path
 
@@ -23,6 +24,14 @@ def lasting_program(tmp_path_factory):
     made = Program(tmp_path_factory.mktemp("program") / "p")
     yield made
     made.close()
+
+
+@pytest.fixture
+def open_path():
+    """As `tmp_path`, for plain users too: each start of pytest closes the ways to that one."""
+    with tempfile.TemporaryDirectory(prefix="loadkeeper-test-") as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
 
 
 # ---------------------------------------------------------------------------------------- those that share the machine

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.memory_group import MemoryGroup, memory_group, parent
-from support.plain import NOBODY, PlainProgram, open_ways, possible
+from support.plain import NOBODY, PlainProgram, possible
 from support.program import Program, command_of, state_of, wait_until
 from support.rounds import LIMIT, LOAD
 
@@ -127,15 +127,14 @@ class Job:
 
 
 @contextmanager
-def users(tmp_path: Path, group: MemoryGroup, seed: int) -> Iterator[list[User]]:
-    open_ways(tmp_path)
-    load = tmp_path / "load.py"
+def users(open_path: Path, group: MemoryGroup, seed: int) -> Iterator[list[User]]:
+    load = open_path / "load.py"
     load.write_bytes(Path(LOAD).read_bytes())
     load.chmod(0o755)
     made: list[User] = []
     try:
         for number in USERS:
-            made.append(User(number, tmp_path / f"u{number}", group, str(load), random.Random(f"{seed} {number}")))
+            made.append(User(number, open_path / f"u{number}", group, str(load), random.Random(f"{seed} {number}")))
         yield made
     finally:
         for user in made:
@@ -147,10 +146,10 @@ def left_in(group: MemoryGroup) -> list[tuple[int, bytes]]:
     return [(pid, command_of(pid)) for pid in pids if state_of(pid) not in ("Z", "X", "")]
 
 
-def round_of(seconds: float, tmp_path: Path, seed: int) -> str:
+def round_of(seconds: float, open_path: Path, seed: int) -> str:
     least = LIMIT
     with memory_group(LIMIT) as group:
-        with users(tmp_path, group, seed) as everybody:
+        with users(open_path, group, seed) as everybody:
             until = time.monotonic() + seconds
             while (now := time.monotonic()) < until:
                 for user in everybody:
@@ -191,11 +190,11 @@ def finish(everybody: list[User], group: MemoryGroup) -> int:
 
 
 @pytest.mark.timeout(240)
-def test_runs_of_three_users_are_started_and_killed(tmp_path, record_property):
-    record_property("measured", round_of(25, tmp_path, 1))
+def test_runs_of_three_users_are_started_and_killed(open_path, record_property):
+    record_property("measured", round_of(25, open_path, 1))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_ten_minutes_of_it(tmp_path, record_property):
-    record_property("measured", round_of(600, tmp_path, 2))
+def test_ten_minutes_of_it(open_path, record_property):
+    record_property("measured", round_of(600, open_path, 2))

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from support import freezer_group, pids_group
 from support.freezer_group import freezer_group as frozen_group
-from support.plain import NOBODY, PlainProgram, open_ways, possible
+from support.plain import NOBODY, PlainProgram, possible
 from support.program import Program, command_of, marked, processes, stands, state_of, wait_until
 
 from loadkeeper.linux.cgroup import delegated_base
@@ -30,14 +30,13 @@ _numbers = count(1)
 
 
 @pytest.fixture(params=["leaf", "stop", "plain"])
-def program(request, tmp_path):
+def program(request, open_path):
     """`run` with a control group for each worker; without one; without one and as a plain user."""
     if request.param == "plain" and not possible:
         pytest.skip("becoming a plain user needs root")
     if request.param == "leaf" and delegated_base() is None:
         pytest.skip("no version 2 control group here that leaves may be made in")
-    open_ways(tmp_path)
-    made = PlainProgram(tmp_path / "p") if request.param == "plain" else Program(tmp_path / "p")
+    made = PlainProgram(open_path / "p") if request.param == "plain" else Program(open_path / "p")
     made.environment |= {"LOADKEEPER_CPU": "off", "LOADKEEPER_PAUSE": "freeze" if request.param == "leaf" else "stop"}
     made.leaf = request.param == "leaf"
     yield made
@@ -260,12 +259,11 @@ def _rmdir(path):
 
 
 @pytest.mark.skipif(not possible, reason="becoming a plain user needs root")
-def test_who_becomes_another_user_may_not_be_signalled_and_that_is_said(tmp_path):
-    open_ways(tmp_path)
-    become = tmp_path / "become"
+def test_who_becomes_another_user_may_not_be_signalled_and_that_is_said(open_path):
+    become = open_path / "become"
     shutil.copy(shutil.which("setpriv"), become)
     become.chmod(0o4755)
-    plain = PlainProgram(tmp_path / "p", privileges=True)
+    plain = PlainProgram(open_path / "p", privileges=True)
     plain.environment["LOADKEEPER_CPU"] = "off"
     word = unique()
     try:
@@ -286,12 +284,11 @@ def test_who_becomes_another_user_may_not_be_signalled_and_that_is_said(tmp_path
 
 
 @pytest.mark.skipif(not possible, reason="becoming a plain user needs root")
-def test_what_a_worker_leaves_as_another_user_is_named(tmp_path):
-    open_ways(tmp_path)
-    become = tmp_path / "become"
+def test_what_a_worker_leaves_as_another_user_is_named(open_path):
+    become = open_path / "become"
     shutil.copy(shutil.which("setpriv"), become)
     become.chmod(0o4755)
-    plain = PlainProgram(tmp_path / "p", privileges=True)
+    plain = PlainProgram(open_path / "p", privileges=True)
     word = unique()
     try:
         line = f"setsid {become} --reuid=0 --regid=0 --clear-groups sleep {word} & sleep 0.5; echo {{}}"
@@ -358,7 +355,7 @@ def test_who_stopped_itself_is_ended_by_its_timeout(program):
     assert took < 6
 
 
-def test_who_stops_its_siblings_is_no_manager(program, tmp_path):
+def test_who_stops_its_siblings_is_no_manager(program):
     """Who was stopped is told of, is paused and continued with its run, and so goes on."""
     line = "echo $$ > {1}; test {1} = one || exec sleep {2}; sleep 0.5; kill -STOP $(cat two); exec sleep {2}"
     words = [unique(), unique()]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.memory_group import memory_group, parent
-from support.plain import NOBODY, PlainProgram, open_ways, possible
+from support.plain import NOBODY, PlainProgram, possible
 from support.program import marked, state_of, wait_until
 from support.rounds import LIMIT, LOAD, by_loadkeeper, jobs
 
@@ -20,9 +20,8 @@ pytestmark = [
 
 
 @pytest.fixture
-def plain(tmp_path):
-    open_ways(tmp_path)
-    made = PlainProgram(tmp_path / "p")
+def plain(open_path):
+    made = PlainProgram(open_path / "p")
     yield made
     made.close()
 
@@ -108,12 +107,11 @@ def test_reading_verbs_of_another_user_see_nothing(plain):
 
 
 @pytest.mark.skipif(parent() is None, reason="needs a memory controller of version 1")
-def test_a_round_in_one_gib(tmp_path):
-    open_ways(tmp_path)
+def test_a_round_in_one_gib(open_path):
     work = jobs(11, 16, ["ramp", "spike", "forks"])
     with memory_group(LIMIT) as group:
-        program = PlainProgram(tmp_path / "p")
-        came = by_loadkeeper(group, program, work, python=program.python, load=readable(LOAD, tmp_path))
+        program = PlainProgram(open_path / "p")
+        came = by_loadkeeper(group, program, work, python=program.python, load=readable(LOAD, open_path))
         program.close()
     assert came.kernel_kills == 0, came
     assert (came.code, came.done) == (0, len(work)), came
@@ -126,7 +124,7 @@ def readable(path: str, where: Path) -> str:
     return str(copy)
 
 
-def test_a_place_that_may_not_be_written_fails_its_task_alone(plain, tmp_path):
+def test_a_place_that_may_not_be_written_fails_its_task_alone(plain, open_path):
     there = plain.root / "there"
     (there / "a").mkdir(parents=True)
     for folder, mode in ((there, 0o777), (there / "a", 0o555)):

@@ -36,13 +36,6 @@ def usable() -> str | None:
     return None
 
 
-def open_ways(path: Path) -> None:
-    """A plain user may go down to here."""
-    for folder in (path, *path.parents):
-        if not folder.stat().st_mode & 0o001:
-            folder.chmod(0o755)
-
-
 class PlainProgram(Program):
     """`loadkeeper` as a plain user runs it."""
 

@@ -1,10 +1,12 @@
 """A disk that is full under results or output: the run holds, says so, loses nothing, goes on when there is room."""
 
 import os
+import re
 import subprocess
 
 import pytest
 from support.program import Program, wait_until
+from support.screen import Screen
 
 MIB = 1 << 20
 
@@ -81,6 +83,17 @@ def test_a_disk_that_is_short_before_the_first_start_is_said(program, disk):
     os.truncate(disk / "ballast", 0)
     assert run.wait(30) == 0
     assert run.stdout.read() == b"1\n"
+
+
+def test_who_fills_the_disk_and_runs_on_is_named(program, disk):
+    program.environment |= {"XDG_STATE_HOME": str(disk), "TERM": "xterm"}
+    screen = Screen(200)
+    line = "head -c 40000000 /dev/zero; exec sleep 60"
+    run = program.start("run", "sh", "-c", line, ":::", "1", stdout=subprocess.DEVNULL, stderr=screen.tty)
+    wait_until(lambda: re.search(r"\.1\s+has\s+written\s+2\d\s+MiB", screen.read()), 10, "it is not named")
+    run.terminate()
+    assert run.wait(20) == 143
+    screen.close()
 
 
 def test_a_task_that_fills_the_disk_itself_is_not_tried_for_ever_and_never_called_done(program, disk, tmp_path):

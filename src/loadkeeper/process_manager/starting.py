@@ -17,6 +17,7 @@ from ..record.output import OutputFiles, Printer, Streams, last_words
 from ..record.results import directory, open_files
 from ..record.room import Room
 from ..sources.base import Task
+from ..units import format_size
 from .job import Job
 
 MARK = b"LOADKEEPER_WORKER"
@@ -33,6 +34,8 @@ SPARE = 128
 """Descriptors for everything else."""
 
 
+MUCH = 1 << 20
+"""Bytes of one living worker's output from which it is named when a disk is full."""
 FOR_EVER = frozenset(
     {
         errno.EACCES,
@@ -104,7 +107,17 @@ class Starter:
     @property
     def fault(self) -> str:
         """Why, for people; empty when all is well."""
-        return self.room.fault or self.printer.fault
+        if short := self.room.fault:
+            return f"{short}{self._greatest()}"
+        return self.printer.fault
+
+    def _greatest(self) -> str:
+        """Who has written most of those that live, where that is much."""
+        sizes = {n: sum(os.fstat(one).st_size for one in streams) for n, streams in self._streams.items()}
+        n = max(sizes, key=sizes.__getitem__, default=0)
+        if not n or sizes[n] < MUCH:
+            return ""
+        return f"; worker {self._job.run}.{n} has written {format_size(sizes[n])} and lives"
 
     def start(self, n: int, task: Task) -> Worker:
         """A running worker for the task. Raises SpawnError: the command's fault, or the machine's for the moment."""

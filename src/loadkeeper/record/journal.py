@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from ..model import Outcome, Why
+from .places import sync_directory
 from .writer import Refused, Writer
 
 if TYPE_CHECKING:
@@ -183,7 +184,8 @@ class _Sink:
         try:
             database.execute("PRAGMA journal_mode=WAL")
             database.execute("PRAGMA synchronous=FULL")
-            self._make_tables(database)
+            if self._make_tables(database):
+                sync_directory(os.path.dirname(os.path.dirname(os.path.abspath(self._path))))
             if self._next is None:
                 self._next = _highest(database) + 1
         except BaseException:
@@ -191,11 +193,12 @@ class _Sink:
             raise
         return database
 
-    def _make_tables(self, database: "sqlite3.Connection") -> None:
+    def _make_tables(self, database: "sqlite3.Connection") -> bool:
+        """True: they were not there."""
         found = version(database)
         if found == SCHEMA:
             database.execute(_SAID)
-            return
+            return False
         if found != 0:
             raise OSError(f"its tables are of version {found}, this program writes version {SCHEMA}")
         with _transaction(database):
@@ -204,6 +207,7 @@ class _Sink:
             database.execute(_SAID)
             database.execute("INSERT INTO run VALUES (?, ?, ?, ?, ?)", msgspec.structs.astuple(self._header))
             database.execute(f"PRAGMA user_version={SCHEMA}")
+        return True
 
     def _commit(self, database: "sqlite3.Connection", batch: Sequence[Fate | Event]) -> None:
         first = self._next or 1

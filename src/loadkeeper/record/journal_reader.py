@@ -13,6 +13,9 @@ from .journal import SCHEMA, Event, Fate, Header, Verb, version
 if TYPE_CHECKING:
     import sqlite3
 
+_UNMADE = "SQLITE_READONLY_ROLLBACK"
+"""The power went in the few milliseconds in which the file was made, before anything was recorded."""
+
 
 def read_header(path: str) -> Header:
     """Whose journal it is. Raises LoadkeeperError when it cannot be read."""
@@ -60,6 +63,8 @@ def _rows(
                 return  # made a moment ago: its first commit is still to come
             yield from database.execute(select + condition + order, () if wanted is None else (wanted,))
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorname", "") == _UNMADE:
+            return
         raise LoadkeeperError(f"the journal {path} cannot be read: {error}") from error
 
 

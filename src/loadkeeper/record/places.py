@@ -1,5 +1,6 @@
 """Where a run keeps what it writes."""
 
+import contextlib
 import os
 from collections.abc import Mapping
 
@@ -20,3 +21,13 @@ def state_dir(environment: Mapping[str, str]) -> str:
             "set XDG_STATE_HOME to a directory that you may write to"
         ) from None
     return path
+
+
+def sync_directory(path: str) -> None:
+    """What is new in it is found after a power loss, too. A disk that fails says so elsewhere."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -27,22 +27,33 @@ class Sink(Protocol[Put_contra]):
     """Where batches go. Used by the writer's thread alone, and made ready by its first batch, which may be empty."""
 
     def write(self, batch: Sequence[Put_contra]) -> None:
-        """Take the whole batch, or raise Refused; then the same one is brought again."""
+        """Take the whole batch, or raise Refused; then the same one is brought again. An empty one: nothing more comes
+        for a while."""
 
     def close(self) -> None:
         """Let go of everything. Raises nothing."""
 
 
 class Writer(Generic[Record]):
-    """Hands what is put to ``sink``, in order, at most once each ``pace`` seconds.
+    """Hands what is put to ``sink``, in order, at most once each ``pace`` seconds; with ``settle`` an empty batch when
+    nothing has come for so many seconds, and at the end.
 
     `put` is for any thread, `full` and `fault` for one; ``weigh`` says how many bytes a record holds while it waits.
     """
 
-    def __init__(self, name: str, sink: Sink[Record], weigh: Callable[[Record], int], pace: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        sink: Sink[Record],
+        weigh: Callable[[Record], int],
+        pace: float,
+        settle: float | None = None,
+    ) -> None:
         self._sink = sink
         self._weigh = weigh
         self._pace = pace
+        self._settle = settle
+        self._unsettled = False  # the last batch was not empty
         self._queue: deque[Record] = deque()
         self._batch: list[Record] = []
         self._refused = False  # the same batch is to be brought again
@@ -102,7 +113,7 @@ class Writer(Generic[Record]):
         self._hurry.set()
         self._wake.set()
         self._thread.join(seconds + 1.0)  # a disk that hangs never comes back; the thread ends with the process
-        return self._written == self._put and not self._thread.is_alive()
+        return self._written == self._put and not self._unsettled and not self._thread.is_alive()
 
     # ------------------------------------------------------------------------------------------------- in the thread
 
@@ -117,7 +128,7 @@ class Writer(Generic[Record]):
         deadline = self._deadline
         if deadline is None:
             return False
-        return not (self._queue or self._batch) or time.monotonic() >= deadline
+        return not (self._queue or self._batch or self._unsettled) or time.monotonic() >= deadline
 
     def _sleep(self) -> None:
         if self._fault is not None:
@@ -128,7 +139,7 @@ class Writer(Generic[Record]):
         if not self._queue:
             self._awake = False
             if not self._queue and self._deadline is None:  # put may have come in between
-                self._wake.wait()
+                self._wake.wait(self._settle if self._unsettled else None)
             self._awake = True
             self._wake.clear()
 
@@ -136,6 +147,7 @@ class Writer(Generic[Record]):
         while not self._refused and len(self._batch) < BATCH and self._queue:
             self._batch.append(self._queue.popleft())
         self._refused = True
+        self._unsettled = self._settle is not None and (bool(self._batch) or self._unsettled)
         try:
             self._sink.write(self._batch)
         except Refused as refused:
@@ -146,6 +158,7 @@ class Writer(Generic[Record]):
             return
         self._fault = None
         self._refused = False
+        self._unsettled = self._settle is not None and bool(self._batch)
         with self._progress:
             self._written += len(self._batch)
             self._written_bytes += sum(map(self._weigh, self._batch))

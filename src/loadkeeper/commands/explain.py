@@ -71,7 +71,11 @@ def _moment(name: str | None, at: str) -> list[Explained]:
 
 
 def _bygone(status: Status, name: str | None) -> list[Explained]:
-    from ..show.bygone import bygone_runs, explain_bygone, explain_latest
+    from ..show.bygone import bygone_runs, check_versions, explain_bygone, explain_latest
 
-    runs = bygone_runs(state_dir(os.environ), {run.id for run in status.runs})
-    return explain_latest(runs) if name is None else explain_bygone(runs, name)
+    state = state_dir(os.environ)
+    runs = bygone_runs(state, {run.id for run in status.runs})
+    told = explain_latest(runs) if name is None else explain_bygone(runs, name)
+    if not told:
+        check_versions(state)
+    return told

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..errors import LoadkeeperError, SettingsError, UsageError
 from ..load_manager.black_box import Entry, read
 from ..record.places import state_dir
-from ..show.bygone import bygone_runs
+from ..show.bygone import bygone_runs, check_versions
 from ..units import parse_duration
 from .reading import read_status
 
@@ -45,6 +45,7 @@ def identify(name: str | None) -> Named:
         header = bygone.header
         if name in (header.run, header.name, None):
             return Named(header.run, header.name or header.run, header.began)
+    check_versions(state_dir(os.environ))
     if name is None:
         raise UsageError("no run is remembered; `loadkeeper run` makes one")
     raise UsageError(f"there is no run {name}; `loadkeeper explain` without a name tells of the last one")

@@ -15,6 +15,7 @@ from ..linux.process import Process
 from ..record.journal import NAME
 from ..record.journal_reader import read_header
 from ..record.places import state_dir
+from ..show.bygone import check_versions
 from ..status import RunStatus
 from .options import DURATION
 from .reading import read_status
@@ -50,6 +51,7 @@ def _named(runs: list[RunStatus], names: tuple[str, ...]) -> list[RunStatus]:
         return runs
     unknown = {name for name in names if not any(name in (run.id, run.name) for run in runs)}
     if unknown and (never := unknown - set(_ended(state_dir(os.environ)))):
+        check_versions(state_dir(os.environ))
         raise UsageError(f"there is no run {', '.join(sorted(never))}; `loadkeeper list` names those that live")
     return [run for run in runs if run.id in names or run.name in names]
 

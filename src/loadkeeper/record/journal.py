@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import sqlite3
 
 SCHEMA = 1
-"""Version of the tables, kept in the file's user_version."""
+"""Version of the tables, kept in the file's user_version. Who makes a new one teaches `journal_reader` to read the old
+one too, and saves some of it in tests/journals: journals load for ever."""
 COMMIT = 0.1
 """Seconds between two commits."""
 NAME = "journal.db"

@@ -1,7 +1,8 @@
 """Reading a journal, a living one too: of that what is committed."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -13,8 +14,15 @@ from .journal import SCHEMA, Event, Fate, Header, Verb, version
 if TYPE_CHECKING:
     import sqlite3
 
+Made = TypeVar("Made")
 _UNMADE = "SQLITE_READONLY_ROLLBACK"
 """The power went in the few milliseconds in which the file was made, before anything was recorded."""
+
+
+class OtherVersion(LoadkeeperError):
+    """A newer Loadkeeper wrote it."""
+
+    exit_code = 2
 
 
 def read_header(path: str) -> Header:
@@ -28,14 +36,13 @@ def read_outcomes(path: str, task: int | None = None) -> Iterator[Fate]:
     """Every attempt that ended (of one task, where it is named), in order; of a living journal what is committed.
 
     Raises LoadkeeperError when it cannot be read, or its tables are of another version."""
-    words = _words(path)
-    for row in _rows(path, "SELECT * FROM fate", ("task", task)):
-        yield _fate(row, words)
+    made = partial(_fate, words=_words(path))
+    yield from _known(path, made, _rows(path, "SELECT * FROM fate", ("task", task)))
 
 
 def read_events(path: str, subject: str | None = None) -> Iterator[Event]:
     """Every change of what was wanted (of one subject, where it is named), in order. Raises LoadkeeperError."""
-    return map(_event, _rows(path, "SELECT * FROM event", ("subject", subject)))
+    return _known(path, _event, _rows(path, "SELECT * FROM event", ("subject", subject)))
 
 
 def finished(path: str) -> set[int]:
@@ -68,6 +75,19 @@ def _rows(
         raise LoadkeeperError(f"the journal {path} cannot be read: {error}") from error
 
 
+def _known(path: str, make: Callable[[tuple[Any, ...]], Made], rows: Iterator[Any]) -> Iterator[Made]:
+    """What a newer version adds to the words, it may do so without other tables."""
+    for row in rows:
+        try:
+            made = make(row)
+        except (ValueError, msgspec.MsgspecError) as error:
+            raise OtherVersion(
+                f"the journal {path} says what this program does not know ({error}); "
+                "read it with the Loadkeeper that wrote it"
+            ) from None
+        yield made
+
+
 class _reader:
     """A connection that only reads, closed at the end."""
 
@@ -81,7 +101,7 @@ class _reader:
         found = version(self._database)
         if found not in (0, SCHEMA):
             self._database.close()
-            raise LoadkeeperError(
+            raise OtherVersion(
                 f"the journal {self._path} has tables of version {found}, this program reads version {SCHEMA}; "
                 "read it with the Loadkeeper that wrote it"
             )

@@ -35,13 +35,31 @@ def bygone_runs(state: str, living: set[str]) -> list[Bygone]:
     from ..record.journal_reader import read_header
 
     found = []
+    for journal in _journals(state, living):
+        with suppress(LoadkeeperError):
+            found.append(Bygone(read_header(journal), journal))
+    return sorted(found, key=lambda run: -run.header.began)
+
+
+def check_versions(state: str) -> None:
+    """What is not found may be in a journal that only a newer version can read: raises OtherVersion when there is
+    one."""
+    from ..record.journal_reader import OtherVersion, read_header
+
+    for journal in _journals(state, set()):
+        try:
+            read_header(journal)
+        except OtherVersion:
+            raise
+        except LoadkeeperError:
+            pass  # cut off, or none at all
+
+
+def _journals(state: str, living: set[str]) -> Iterator[str]:
     with suppress(OSError), os.scandir(f"{state}/runs") as entries:
         for entry in entries:
             if entry.name not in living:
-                journal = f"{entry.path}/{NAME}"
-                with suppress(LoadkeeperError):
-                    found.append(Bygone(read_header(journal), journal))
-    return sorted(found, key=lambda run: -run.header.began)
+                yield f"{entry.path}/{NAME}"
 
 
 def explain_bygone(runs: Sequence[Bygone], name: str) -> list[Explained]:

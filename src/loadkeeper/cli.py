@@ -82,6 +82,14 @@ def loadkeeper() -> None:
 
 UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
+NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
+
+
+def _give_up(what: str | None) -> NoReturn:
+    """Before anything was started, or after everybody was ended."""
+    click.echo(f"loadkeeper: this machine has no room for it: {what}; it has to be there before a run begins", err=True)
+    sys.exit(2)
+
 
 def _leave_stdout() -> None:
     """What the interpreter still holds for it is not tried again at the end."""
@@ -112,9 +120,15 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         _leave_stdout()
         sys.exit(141)
     except OSError as error:
+        if error.errno in NO_ROOM:
+            _give_up(error.strerror)
         if error.errno not in UNWRITABLE:
             raise
         _leave_stdout()
         click.echo(f"loadkeeper: stdout cannot be written: {error.strerror}", err=True)
         sys.exit(2)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "start new thread" not in str(error):
+            raise
+        _give_up("no memory" if isinstance(error, MemoryError) else "no more threads (ulimit -u, or pids.max)")
     sys.exit(result if isinstance(result, int) else 0)

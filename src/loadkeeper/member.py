@@ -8,6 +8,8 @@ import select
 import signal
 import time
 
+import zmq
+
 from .channel.client import Client
 from .channel.messages import Rejected
 from .channel.register import Register
@@ -55,6 +57,7 @@ class Member:
         self._urged = False  # the one that is silent was continued
         self._helped = True  # nobody who helped at a start is left to be reaped
         self._epoll = select.epoll()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(1)  # the only one: each takes threads of its own
         self._client: Client | None = None
         self._manager: Process | None = None
         self._asked = 0.0
@@ -128,6 +131,7 @@ class Member:
             self._client.send(Bye(self.hello.run))
             self._client.close(linger=0.2)
             self._client = None
+        self._context.term()
         self._watch(None)
         self._epoll.close()
         self._launcher.reap()
@@ -220,6 +224,6 @@ class Member:
             self._client = None
         self._helped = False
         self._launcher.launch()
-        self._client = Client(self._launcher.place.socket)
+        self._client = Client(self._launcher.place.socket, self._context)
         self._epoll.register(self._client.fileno(), select.EPOLLIN)
         self._client.send(self.hello)

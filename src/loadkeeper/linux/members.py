@@ -5,6 +5,7 @@ its environment names the worker. Once seen to belong it stays a member, whereve
 descendants of six lived on (setsid, double fork, `set -m`, `timeout`; measured).
 """
 
+import errno
 import functools
 import os
 import time
@@ -22,6 +23,7 @@ _SETTLED = 1.0
 """Seconds of age from which a process is taken to have done its first exec: before it, its environment is still that of
 the process that started it."""
 _KERNEL = 2  # kthreadd: its children have no environment
+NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -47,8 +49,13 @@ class Table:
 
     @classmethod
     def take(cls, root: str = PROC) -> "Table":
-        """One pass over all processes: about 9 µs for each."""
-        return cls(found for pid in proc.pids(root) if (found := proc.stat(pid, root)) is not None)
+        """One pass over all processes: about 9 µs for each. Without a descriptor to look with, nobody is seen."""
+        try:
+            return cls(found for pid in proc.pids(root) if (found := proc.stat(pid, root)) is not None)
+        except OSError as error:
+            if error.errno not in NO_DESCRIPTOR:
+                raise
+            return cls(())
 
     def get(self, key: Key) -> Stat | None:
         """The process itself, or ``None``: gone, its pid perhaps somebody else's."""

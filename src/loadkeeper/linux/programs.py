@@ -10,7 +10,20 @@ _ONE_ARGUMENT = 32
 """Pages (execve(2): MAX_ARG_STRLEN)."""
 _POINTER = 8
 DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin"
-_FULL = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY, errno.EINTR, errno.ENOSPC})
+_FULL = frozenset(
+    {
+        errno.EAGAIN,
+        errno.EBADF,  # the limit of descriptors was lowered below those that are open
+        errno.EDQUOT,
+        errno.EINTR,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+        errno.ENOSPC,
+        errno.ETXTBSY,
+    }
+)
+"""Reasons that pass."""
 
 
 class SpawnError(LoadkeeperError):

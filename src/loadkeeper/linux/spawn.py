@@ -30,6 +30,7 @@ __all__ = [
     "helpers",
     "make_room",
     "most_descriptors",
+    "open_descriptors",
     "reap_helper",
     "seal",
     "spawn",
@@ -237,6 +238,11 @@ def make_room(descriptors: int) -> bool:
     if _original_soft is None:
         _original_soft = soft
     return True
+
+
+def open_descriptors() -> int:
+    """How many this process has open, about. Raises OSError."""
+    return len(os.listdir("/proc/self/fd"))
 
 
 def most_descriptors() -> int:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from ..act.reap import Reaper
 from ..act.worker import Exit, Worker
 from ..errors import PlaceError
+from ..linux.forks import try_threads
 from ..linux.process import Process, become_subreaper
 from ..linux.spawn import MachineFull, SpawnError, seal
 from ..member import Member
@@ -22,6 +23,7 @@ from ..sources.base import Task
 from .acting import Act, Actor, over_time
 from .again import Again
 from .crew import Crew, Slots
+from .crowd import Crowd
 from .fate import Judge
 from .halting import Halting, Settled
 from .job import Job
@@ -67,6 +69,7 @@ class ProcessManager:
     def __init__(self, job: Job) -> None:
         """Raises UsageError and PlaceError when the job log, the runtime or the state directory cannot be used."""
         self.job = job
+        try_threads()
         self._began = self._turned = self._ticked = self._reported = self._report_at = time.monotonic()
         self._start_at = self._late = 0.0
         self._next_n = 1
@@ -84,6 +87,7 @@ class ProcessManager:
         self._records = Records(job, events)
         self._teller = Teller(job, events)
         self._starter = Starter(job, events)
+        self._crowd = Crowd()
         self._starter.printer.before, self._starter.printer.after = self._teller.writer.hide, self._teller.writer.show
         self._sensors = Sensors(job)
         self._troubles = Troubles()
@@ -191,6 +195,9 @@ class ProcessManager:
             self._records.log(ended.line, received)
             if not self.job.settings.keep_order:
                 self._teller.settled(ended)
+        for number, error in self._starter.printer.unread():
+            self._teller.say(f"what task {number} wrote cannot be read from the disk: {error.strerror}")
+            self._halting.unrecorded()
 
     def _left(self) -> int | None:
         """Tasks that are not done; None: nobody knows how many."""
@@ -257,7 +264,10 @@ class ProcessManager:
         assert isinstance(task, Task)
         by_kernel, roomless = self._judge.by_kernel(left), self._starter.was_roomless(worker, now)
         bury = self._actor.finished(worker)
-        outcome, again = self._judge.judge(task, left, bury=bury, by_kernel=by_kernel, roomless=roomless)
+        crowded = self._was_crowded(worker, left, now)
+        outcome, again = self._judge.judge(
+            task, left, bury=bury, by_kernel=by_kernel, roomless=roomless, crowded=crowded * len(self._crew)
+        )
         if roomless and outcome is Outcome.FAILED and left.signal == 0:
             left = left._replace(code=left.code or NO_ROOM)
         self._counts.note(worker, outcome, again, by_kernel, now)
@@ -276,6 +286,13 @@ class ProcessManager:
         if not again:
             self._may_halt(task, outcome, left)
         self._report_soon(now, routine=outcome is Outcome.DONE)
+
+    def _was_crowded(self, worker: Worker, left: Exit, now: float) -> bool:
+        """It failed, and at some moment of its life no process could be made."""
+        if left.code == left.signal == 0:
+            return False
+        self._crowd.look(now, len(self._crew), soon=True)
+        return self._crowd.refused_since(worker.started)
 
     def _settle(self, task: Task, outcome: Outcome, again: bool, active: float, now: float) -> None:
         """Tell the source what became of its task. What comes again is kept here until there is room."""
@@ -401,7 +418,8 @@ class ProcessManager:
         if verdict is None or self._halting.over or self._starter.held or self._records.held:
             return 0
         pool = verdict.pools.get(self.job.pool)
-        return pool.slots - len(self._crew) if pool is not None else 0
+        live = len(self._crew)
+        return int(min(pool.slots - live, self._crowd.room(time.monotonic(), live))) if pool is not None else 0
 
     def _has_task(self) -> bool:
         return self._again.ready(time.monotonic()) or self.job.source.ready()
@@ -443,6 +461,8 @@ class ProcessManager:
             self._again.refused(task)
             self._start_at = time.monotonic() + HELD_START
             self._fault = str(error)
+            if error.errno == errno.EAGAIN:
+                self._crowd.refused(time.monotonic(), len(self._crew))
             return False
         except SpawnError as error:
             self._slots.give(task.slot)
@@ -477,6 +497,7 @@ class ProcessManager:
         self._settle_printed()
         self._sensors.tell(self._teller.say)
         self._starter.room.look(now)
+        self._crowd.look(now, len(self._crew))
         self._acted(self._actor.tick(now))
         if now < self._ticked + TICK:
             return
@@ -501,8 +522,8 @@ class ProcessManager:
         if now >= self._report_at:
             self._send_report(now)
         if now >= self._teller.due():
-            fault = self._records.fault or self._fault or self._starter.fault or self._member.fault
-            fault = fault or self._troubles.told()
+            fault = self._records.fault or self._fault or self._crowd.fault or self._starter.fault
+            fault = fault or self._member.fault or self._troubles.told()
             if not self._crew and not fault:
                 fault = self._again.told(now)
             self._teller.show(now, self._tasks(), self._crew.workers.values(), self._member.verdict, fault)

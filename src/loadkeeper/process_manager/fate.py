@@ -13,6 +13,10 @@ REGROWTH = 1.5
 """A task that was ended for memory is expected to need so many times what it held then."""
 WITHOUT_ROOM = 3
 """Attempts that may end while a disk is full; the last of them counts as a failure."""
+CROWDED = 20
+"""Attempts that may fail beside others while the machine makes no processes ..."""
+ALONE = 7
+"""... of which one that had the machine to itself counts as so many: the third of those is the task's own failure."""
 KERNEL_KILLS = 3
 """Kills by the kernel's memory killer after which they count as the task's failures."""
 
@@ -44,9 +48,18 @@ class Judge:
         self._unclaimed -= 1
         return True
 
-    def judge(self, task: Task, left: Exit, *, bury: bool, by_kernel: bool, roomless: bool = False) -> Judgement:
+    def judge(  # noqa: PLR0913 - what was seen of its end
+        self,
+        task: Task,
+        left: Exit,
+        *,
+        bury: bool,
+        by_kernel: bool,
+        roomless: bool = False,
+        crowded: int = 0,
+    ) -> Judgement:
         """``bury``: it can never fit here. ``roomless``: a disk was full while it ran, so that nobody knows what it
-        could not write, whatever its exit code."""
+        could not write, whatever its exit code. ``crowded``: no process could be made, and so many workers lived."""
         if bury:
             return Judgement(Outcome.BURIED, False)
         ended = left.ended_for
@@ -64,6 +77,10 @@ class Judge:
                 return self._given_back(task)
         elif ended is None and left.code == 0 and left.signal == 0:
             return Judgement(Outcome.DONE, False)
+        elif ended is None and crowded:
+            task.crowded += 1 if crowded > 1 else ALONE
+            if task.crowded < CROWDED:
+                return self._given_back(task)
         task.failures += 1
         return Judgement(Outcome.FAILED, task.failures < self._tries)
 

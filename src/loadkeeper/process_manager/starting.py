@@ -10,7 +10,7 @@ from ..act.worker import Worker
 from ..errors import UsageError
 from ..linux.cgroup import Leaf, delegated_base
 from ..linux.process import Process
-from ..linux.spawn import MachineFull, SpawnError, make_room, spawn
+from ..linux.spawn import MachineFull, SpawnError, make_room, open_descriptors, spawn
 from ..model import PauseMode
 from ..record.events import EventLog
 from ..record.output import OutputFiles, Printer, Streams, last_words
@@ -31,7 +31,9 @@ WEIGHT = 0.2
 EACH = 3
 """Descriptors for each worker: its pidfd and two files."""
 SPARE = 128
-"""Descriptors for everything else."""
+"""Descriptors for everything else, where there is no need to count ..."""
+OWN = 16
+"""... and those that are kept free for looks, helpers and another load manager, where the hard limit is near."""
 
 
 MUCH = 1 << 20
@@ -155,7 +157,7 @@ class Starter:
         if needed > self._enough:  # the limit is looked at as the crew grows, not at each start
             self._enough = needed + SPARE // 2 if make_room(needed + SPARE) else 0
         try:
-            if not self._enough and len(self._streams) > 0:
+            if not self._enough and len(self._streams) > 0 and not make_room(open_descriptors() + EACH + OWN):
                 raise OSError(errno.EMFILE, "the hard limit of open files (ulimit -Hn) allows no more workers")
             return self.files.take() if self._results is None else open_files(self._path(task), task.number)
         except ValueError as error:

@@ -5,6 +5,7 @@ the next task, which keeps a start cheap. Printing happens in a thread of its ow
 nobody until `Printer.full`. The same thread follows what living workers write, where lines are wanted as they come.
 """
 
+import contextlib
 import errno
 import os
 import select
@@ -55,18 +56,18 @@ class OutputFiles:
         something that its worker left may write on for a moment, into what would be another task's."""
         for descriptor, size in zip(streams, sizes, strict=True):
             if size:
-                os.close(descriptor)
+                _close(descriptor)
             else:
                 self._free.append(descriptor)
 
     def drop(self, streams: Streams) -> None:
         """Close a pair that is not ours to use again."""
         for descriptor in streams:
-            os.close(descriptor)
+            _close(descriptor)
 
     def close(self) -> None:
         while self._free:
-            os.close(self._free.pop())
+            _close(self._free.pop())
 
     def _one(self) -> int:
         return self._free.pop() if self._free else self.unnamed(os.O_APPEND)
@@ -75,7 +76,7 @@ class OutputFiles:
         """A new one. Raises OSError."""
         flags = os.O_RDWR | os.O_CLOEXEC | append
         try:
-            return os.open(self._directory, flags | os.O_TMPFILE, 0o600)
+            return self._without_a_name(flags)
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
                 raise
@@ -85,6 +86,13 @@ class OutputFiles:
             return os.open(path, flags)
         finally:
             os.unlink(path)
+
+    def _without_a_name(self, flags: int) -> int:
+        try:
+            return os.open(self._directory, flags | os.O_TMPFILE, 0o600)
+        except FileNotFoundError:  # somebody tidied up under a living run
+            os.makedirs(self._directory, 0o700, exist_ok=True)
+            return os.open(self._directory, flags | os.O_TMPFILE, 0o600)
 
 
 class Output:
@@ -136,7 +144,8 @@ class Spool:
         self._inside -= 1
         if not self._inside and self._file is not None:
             self._end = 0
-            os.ftruncate(self._file, 0)
+            with contextlib.suppress(OSError):  # it is written over
+                os.ftruncate(self._file, 0)
 
 
 class Printer:
@@ -163,6 +172,7 @@ class Printer:
         self._ordered, self._live = ordered, live
         self._printed = printed or _nothing
         self._receipts: deque[tuple[Any, int]] = deque()
+        self._unread: deque[tuple[int, OSError]] = deque()
         self._queue: deque[Output] = deque()
         self._living: dict[int, Output] = {}
         self._held: dict[int, Output | None] = {}  # wait for a lower number; None: nothing to print
@@ -175,7 +185,7 @@ class Printer:
         self.broken: OSError | None = None
         self.before = self.after = _nothing
         self._thread = threading.Thread(target=self._run, name="printer", daemon=True)
-        self._started = False
+        self._thread.start()  # now: later there may be no room for one
 
     @property
     def full(self) -> bool:
@@ -201,7 +211,7 @@ class Printer:
         if self._live:
             with self._wake:
                 self._living[number] = Output(number, streams, tag)
-                self._start()
+                self._wake.notify()
 
     def put(self, number: int, streams: Streams, tag: bytes = b"", *, shown: bool = True, receipt: Any = None) -> int:
         """An attempt is over: print this pair and give it back to the files. ``shown``: not, for its task is done
@@ -222,7 +232,7 @@ class Printer:
                 self._release()
             else:
                 self._print(output)
-            self._start()
+            self._wake.notify()
         return sizes[0]
 
     def skip(self, number: int) -> None:
@@ -232,12 +242,17 @@ class Printer:
                 self._held[number] = None
                 self._release()
                 if self._queue:
-                    self._start()
+                    self._wake.notify()
 
     def receipts(self) -> Iterator[tuple[Any, int]]:
         """Those of outputs that are printed now, each with the bytes of its stdout; every one comes once."""
         while self._receipts:
             yield self._receipts.popleft()
+
+    def unread(self) -> Iterator[tuple[int, OSError]]:
+        """Numbers of tasks of whose output the disk did not give back all, and why; they have no receipt."""
+        while self._unread:
+            yield self._unread.popleft()
 
     def close(self, seconds: float | None = None, stop: Callable[[], bool] | None = None) -> bool:
         """Print what is left, what still waits for a lower number too; False if it did not all go out within
@@ -246,20 +261,12 @@ class Printer:
             for number in sorted(self._held):
                 if (output := self._held.pop(number)) is not None:
                     self._print(output)
-            if self._queue:
-                self._start()
             self._closing = True
             self._wake.notify()
         until = float("inf") if seconds is None else time.monotonic() + seconds
-        while self._started and self._thread.is_alive() and time.monotonic() < until and not (stop and stop()):
+        while self._thread.is_alive() and time.monotonic() < until and not (stop and stop()):
             self._thread.join(min(PATIENCE, max(0.0, until - time.monotonic())))
         return not self._queue and self.broken is None
-
-    def _start(self) -> None:
-        if not self._started:
-            self._started = True
-            self._thread.start()
-        self._wake.notify()
 
     def _hold(self, number: int, output: Output) -> None:
         """Until its turn comes."""
@@ -297,19 +304,28 @@ class Printer:
             self.before()
             for output in batch:
                 if output.shown:
-                    self._copy(output, whole=True)
+                    self._print_whole(output)
             for output in living:
-                self._copy(output, whole=False)
+                with contextlib.suppress(OSError):  # said once it is over
+                    self._copy(output, whole=False)
             self.after()
             self._acknowledge(batch)
             with self._wake:
                 for output in batch:
-                    self._waiting -= sum(output.sizes)
-                    self._queue.popleft()
                     if output.spooled:
                         self._spool.give(output)
                     else:
                         self._files.give(output.streams, output.sizes)
+                    self._waiting -= sum(output.sizes)
+                    self._queue.popleft()
+
+    def _print_whole(self, output: Output) -> None:
+        try:
+            self._copy(output, whole=True)
+        except OSError as error:
+            output.receipt = None
+            self._unread.append((output.number, error))
+            self._printed()
 
     def _acknowledge(self, batch: Sequence[Output]) -> None:
         """What could not be printed has no receipt."""
@@ -368,6 +384,12 @@ def last_words(streams: Streams) -> bytes:
         if end:
             return end if size <= LAST else end[end.find(b"\n") + 1 :]
     return b""
+
+
+def _close(descriptor: int) -> None:
+    """A disk that fails may say so here once more."""
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
 
 
 def _has_news(output: Output) -> bool:

@@ -17,6 +17,7 @@ class Task(Struct):
     at_once: int = 0  # ... in a row within a second of their start
     kernel_kills: int = 0  # ... by the kernel
     roomless: int = 0  # ... ended while a disk was full
+    crowded: int = 0  # ... failed while no process could be made
     floor: int = 0  # bytes: 1.5 x what it held when it was last ended
 
     @property

@@ -184,9 +184,12 @@ class Stream(Source):
                     return
         except OSError as error:
             self.fault = f"{self._name} cannot be read to its end: {error.strerror}"
-        with self._room:
-            self._ended = True
-        self._wake()
+        except Exception as error:  # a fault of ours, or no memory, must not let the run wait for ever
+            self.fault = f"{self._name} cannot be read to its end: {error!r}"
+        finally:
+            with self._room:
+                self._ended = True
+            self._wake()
 
     def _offer(self, row: Row) -> bool:
         """Queue a row, waiting for room; False when nobody wants it any more."""

@@ -20,12 +20,12 @@ class Throttle:
 
     def __init__(self) -> None:
         self._shares: dict[Worker, float] = {}
-        self._held: set[Worker] = set()
+        self._held: dict[Worker, float] = {}  # since when
 
-    def set(self, shares: Mapping["Worker", float]) -> None:
+    def set(self, shares: Mapping["Worker", float], now: float) -> None:
         """From now on these and no others; share 0..1 of each period."""
         for worker in [worker for worker in self._held if worker not in shares]:
-            self._let_go(worker)
+            self._let_go(worker, now)
         self._shares = dict(shares)
 
     def holds(self, worker: "Worker") -> bool:
@@ -45,19 +45,25 @@ class Throttle:
         into = now % PERIOD
         for worker, share in self._shares.items():
             if worker.state not in (WorkerState.STARTING, WorkerState.RUNNING):
-                self._held.discard(worker)
+                self._note(worker, worker.paused_since or now)
             elif into >= share * PERIOD and worker not in self._held:
                 worker.members.stop_group()
-                self._held.add(worker)
+                self._held[worker] = now
             elif into < share * PERIOD and worker in self._held:
-                self._let_go(worker)
+                self._let_go(worker, now)
 
     def forget(self, worker: "Worker") -> None:
         """It is gone."""
         self._shares.pop(worker, None)
-        self._held.discard(worker)
+        self._held.pop(worker, None)
 
-    def _let_go(self, worker: "Worker") -> None:
-        self._held.discard(worker)
+    def _note(self, worker: "Worker", until: float) -> None:
+        """It stood: that time is not its own."""
+        since = self._held.pop(worker, None)
+        if since is not None:
+            worker.stood(max(0.0, until - since))
+
+    def _let_go(self, worker: "Worker", now: float) -> None:
+        self._note(worker, now)
         if worker.state in (WorkerState.STARTING, WorkerState.RUNNING):
             worker.members.proceed()

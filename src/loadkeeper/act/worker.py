@@ -108,6 +108,10 @@ class Worker:
         if self.killed_at is not None:
             self.killed_at += seconds
 
+    def stood(self, seconds: float) -> None:
+        """It was held to its share of the CPU: no timeout is spent by it."""
+        self._forgiven += seconds
+
     # ------------------------------------------------------------------------------------------ one worker at a time
 
     def pause(self, now: float, why: Why) -> None:

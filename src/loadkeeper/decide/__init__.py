@@ -4,8 +4,8 @@
 """
 
 from .kinds import likely_peak
-from .memory import Kind, Memory
+from .memory import Kind, Memory, forgive
 from .parameters import DEFAULT, Parameters
 from .policy import decide
 
-__all__ = ["DEFAULT", "Kind", "Memory", "Parameters", "decide", "likely_peak"]
+__all__ = ["DEFAULT", "Kind", "Memory", "Parameters", "decide", "forgive", "likely_peak"]

@@ -5,6 +5,7 @@ workers that live now.
 """
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..model import Decision, Reason
 
@@ -140,3 +141,13 @@ class Memory(Struct, frozen=True, kw_only=True):
     critical: dict[str, float] = {}  # by run: since when there is nobody left to end
 
     last: Decision | None = None  # the answer to `now`
+
+
+def forgive(memory: Memory, seconds: float) -> Memory:
+    """Nobody looked for so long (the load manager stood): no patience is spent by it, and nobody gives up for it."""
+    return replace(
+        memory,
+        paused={id: replace(pause, since=pause.since + seconds) for id, pause in memory.paused.items()},
+        ending={id: replace(end, since=end.since + seconds) for id, end in memory.ending.items()},
+        critical={run: since + seconds for run, since in memory.critical.items()},
+    )

@@ -16,7 +16,7 @@ from ..channel.address import Place, listening
 from ..channel.messages import Answer, AskStatus, Change, Forget, Rejected, Steer, Steered
 from ..channel.register import Register
 from ..channel.server import Server
-from ..decide import Memory, decide
+from ..decide import Memory, decide, forgive
 from ..errors import SettingsError
 from ..guard import Guard
 from ..linux.process import Process, myself
@@ -50,6 +50,8 @@ SHORT = 0.03
 PATIENCE = 0.02
 """Seconds that a full sweep waits for shared memory to be measured; none while memory is short."""
 IDLE_LOOK = 0.1
+STOOD = 2.0
+"""Seconds by which a turn of the loop may be late; more was a stop of this process, or of the whole machine."""
 GRACE = 1.0
 """Seconds, at most, that workers of a dead process manager have to end by themselves, ..."""
 GRACE_LATE = 0.5
@@ -100,7 +102,7 @@ class LoadManager:
         self._epoch = time.time() - now
         self._began = time.time()
         self._idle_since = now + WELCOME - LINGER
-        self._look_at = self._looked = now
+        self._look_at = self._looked = self._turned = now
         self._swept = self._swept_full = 0.0
         self._swept_available: int | None = None
         self._stopped = False
@@ -142,7 +144,22 @@ class LoadManager:
     def _wait(self) -> None:
         now = time.monotonic()
         until = min(self._look_at, now + IDLE_LOOK, self._guard.due(now), self._second_hand.due(now))
-        self._epoll.poll(max(0.0, until - now))
+        waited = max(0.0, until - now)
+        self._epoll.poll(waited)
+        now = time.monotonic()
+        if (late := now - self._turned - waited) > STOOD:
+            self._stood(late)
+        self._turned = now
+
+    def _stood(self, seconds: float) -> None:
+        """We looked at nothing for so long, and the process managers may have stood, too: nobody's time runs out by
+        it, and nobody is taken for silent before it could speak."""
+        self._memory = forgive(self._memory, seconds)
+        self._second_hand.forgive()
+        for run in self._runs.values():
+            run.stood(seconds)
+        if self._black_box is not None:
+            self._black_box.anew()
 
     # ------------------------------------------------------------------------------------------------------- hear
 

@@ -60,6 +60,10 @@ class BlackBox:
             self._remembered = seen.now
         self._whole = self._whole and self._put(Looked(seen, decision, epoch))
 
+    def anew(self) -> None:
+        """What is remembered has changed between two looks: it is kept whole at the next."""
+        self._whole = False
+
     def _put(self, entry: Entry) -> bool:
         record = _encode(entry)
         return self._box.put(len(record).to_bytes(LENGTH, "big") + record)

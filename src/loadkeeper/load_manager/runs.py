@@ -98,6 +98,16 @@ class Run:
         ended = any(exit.outcome is not Outcome.DONE for exit in fresh)
         return ended or report.state is not before.state or _starved(before) != _starved(report)
 
+    def stood(self, seconds: float) -> None:
+        """So much time is nobody's."""
+        self.heard_at += seconds
+        if self.report is not None:
+            workers = [
+                worker if worker.paused_since is None else replace(worker, paused_since=worker.paused_since + seconds)
+                for worker in self.report.workers
+            ]
+            self.report = replace(self.report, workers=workers)
+
     def _adopt(self, report: Report) -> None:
         """A report that comes first tells what the operator wanted of the load manager before us."""
         for name, want in report.wants.items():

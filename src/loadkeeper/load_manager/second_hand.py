@@ -84,6 +84,10 @@ class SecondHand:
             self._ticked = now
             self._tick(live, now)
 
+    def forgive(self) -> None:
+        """We stood: what was wanted before that has the same time again."""
+        self._wanted = {key: wanted for key, wanted in self._wanted.items() if wanted.settled}
+
     def _see_to(self, act: Act, wanted: _Wanted, run: Run, report: WorkerReport, now: float) -> None:
         """Wait for its process manager; when it does nothing tell that we do it; then do it."""
         if wanted.told_at is None:

@@ -15,7 +15,7 @@ from ..linux.forks import try_threads
 from ..linux.process import Process, become_subreaper
 from ..linux.spawn import MachineFull, SpawnError, seal
 from ..member import Member
-from ..model import Hello, Outcome, Reason, RunState, TaskCounts, Want, Why
+from ..model import Hello, Outcome, Reason, RunState, TaskCounts, Verdict, Want, Why
 from ..record.events import EventLog
 from ..record.journal import Verb
 from ..record.report import Summary
@@ -61,6 +61,8 @@ STOOD = 0.02
 """Seconds by which a turn of the loop may be late before the load manager does what is urgent itself."""
 SUSPEND = 2.0
 """Seconds by which a turn of the loop may be late; more was a suspend of the machine, or a stop of this process."""
+STALE = 1.0
+"""Seconds after ^Z until those go on that stood for it, though no load manager says how things stand by now."""
 
 
 class ProcessManager:
@@ -71,7 +73,8 @@ class ProcessManager:
         self.job = job
         try_threads()
         self._began = self._turned = self._ticked = self._reported = self._report_at = time.monotonic()
-        self._start_at = self._late = 0.0
+        self._start_at = self._late = self._resume_at = 0.0
+        self._fresh_from = 0  # a verdict that has not heard this report is of a time before we stood
         self._next_n = 1
         self._again = Again(job.settings.retry_delay)
         self._counts = Counts()
@@ -221,12 +224,16 @@ class ProcessManager:
         if self._late > SUSPEND:  # nobody's time runs out by it
             for worker in self._crew.workers.values():
                 worker.forgive(self._late)
+            self._began += self._late
+            self._distrust(now)
         self._turned = now
         return ended
 
     def _due(self, now: float) -> float:
         """Seconds until something is due though nothing happens."""
         dues = [self._report_at, self._teller.due(), self._actor.due()]
+        if self._actor.suspended:
+            dues.append(self._resume_at)
         if self._reaper.busy or self._crew.unwatched or (self._crew and self.job.settings.timeout is not None):
             dues.append(self._ticked + TICK)
         if self._room() > 0:
@@ -354,14 +361,24 @@ class ProcessManager:
         self._report_soon(now)
 
     def _suspend(self) -> None:
-        """^Z: the workers stand before we do; after `fg` those go on that nothing else holds."""
+        """^Z: the workers stand before we do; after `fg` those go on that nothing else holds by then."""
         self._actor.suspend(time.monotonic())
         self._send_report(time.monotonic(), RunState.PAUSED)
         self._teller.writer.clear()
         Process.myself().stop()
         now = self._turned = time.monotonic()
-        self._actor.resume(self._member.verdict, now)
+        self._resume_at = now + STALE
+        self._distrust(now)
+
+    def _distrust(self, now: float) -> None:
+        """We stood for a while: what the load manager said before is not how things are."""
         self._send_report(now)
+        self._fresh_from = self._reports.number
+
+    def _resume(self, verdict: Verdict | None, now: float) -> None:
+        if self._actor.suspended:
+            self._actor.resume(verdict, now)
+            self._report_soon(now)
 
     # --------------------------------------------------------------------------------------------------------- obey
 
@@ -377,6 +394,8 @@ class ProcessManager:
         self._reports.wants, self._reports.changes = verdict.wants, verdict.changes
         self._halting.wanted(verdict.want, critical=verdict.critical)
         self._halt()
+        if verdict.heard >= self._fresh_from:
+            self._resume(verdict, now)
         self._acted(self._actor.obey(verdict, now))
         if verdict.paused or verdict.ending:
             self._report_soon(now)  # what is not confirmed in time the load manager does itself
@@ -415,7 +434,9 @@ class ProcessManager:
     def _room(self) -> int:
         """Workers that may be started now."""
         verdict = self._member.verdict
-        if verdict is None or self._halting.over or self._starter.held or self._records.held:
+        if verdict is None or verdict.heard < self._fresh_from:
+            return 0
+        if self._halting.over or self._starter.held or self._records.held:
             return 0
         pool = verdict.pools.get(self.job.pool)
         live = len(self._crew)
@@ -495,6 +516,8 @@ class ProcessManager:
         """What is due by time alone: time-outs, the next step of an end, a pause to hold up, adopted children."""
         now = time.monotonic()
         self._settle_printed()
+        if self._actor.suspended and now >= self._resume_at:
+            self._resume(self._member.verdict, now)
         self._sensors.tell(self._teller.say)
         self._starter.room.look(now)
         self._crowd.look(now, len(self._crew))

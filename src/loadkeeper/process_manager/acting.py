@@ -51,7 +51,7 @@ class Actor:
         if not self.suspended:
             done += self._continue_others(verdict, now)
         shares = verdict.throttled.items()
-        self._throttle.set({self._workers[n]: share for n, share in shares if n in self._workers})
+        self._throttle.set({self._workers[n]: share for n, share in shares if n in self._workers}, now)
         return done
 
     def _end_wanted(self, verdict: Verdict, now: float) -> list[Act]:

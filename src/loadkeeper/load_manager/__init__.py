@@ -99,7 +99,6 @@ class LoadManager:
         self._epoll = select.epoll()
         self._epoll.register(self._server.fileno(), select.EPOLLIN)
         now = time.monotonic()
-        self._epoch = time.time() - now
         self._began = time.time()
         self._idle_since = now + WELCOME - LINGER
         self._look_at = self._looked = self._turned = now
@@ -225,7 +224,7 @@ class LoadManager:
         self._look()
         assert self._decision is not None
         assert self._node.last is not None
-        view = answers.View(self._node.last, self._decision, self._memory, self._workers.readings, self._epoch)
+        view = answers.View(self._node.last, self._decision, self._memory, self._workers.readings, _epoch())
         told = answers.status(view, list(self._runs.values()), os.getpid(), self._began)
         self._server.send(sender, Answer(told))
 
@@ -312,7 +311,7 @@ class LoadManager:
             self._knowledge.offer(self._memory.kinds)
         self._answer(runs, now)
         if self._black_box is not None:
-            self._black_box.note(before, seen, self._decision, self._epoch)
+            self._black_box.note(before, seen, self._decision, _epoch())
         self._looked = now
         self._look_at = now + (self._decision.next_look if runs else IDLE_LOOK)
 
@@ -356,3 +355,8 @@ class LoadManager:
             verdict = run.answer(self._decision, now, partial(figures, run, self._node.last, self._decision))
             if verdict is not None:
                 self._server.send(run.address, verdict)
+
+
+def _epoch() -> float:
+    """What turns times into seconds since the epoch. It changes when the clock is set, and with each suspend."""
+    return time.time() - time.monotonic()

@@ -45,6 +45,7 @@ class Records:
         self._joblog = Joblog.open(settings.joblog, append=again) if settings.joblog else None
         header = Header(job.run, job.name, job.template.shown, os.getpid(), time.time())
         self._journal = Journal.open(f"{job.state_dir}/{NAME}", header)
+        self._began: dict[int, float] = {}  # by worker: what the clock showed, which may be set since
 
     @property
     def held(self) -> bool:
@@ -60,6 +61,7 @@ class Records:
 
     def started(self, worker: Worker) -> None:
         """A worker for an attempt; the journal knows it by how it ends."""
+        self._began[worker.n] = time.time()
         if self._events is None:
             return
         task = worker.task
@@ -83,7 +85,7 @@ class Records:
         ``peak_known``: its peak is its own, not ours from before its exec."""
         task = worker.task
         assert isinstance(task, Task)
-        began = time.time() - (now - worker.started)
+        began = self._began.pop(worker.n)
         fate = Fate(
             task=task.number,
             value=task.value,

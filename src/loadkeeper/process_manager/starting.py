@@ -224,6 +224,7 @@ class Starter:
         """Print what is left, until ``stop`` says so; False when something was not printed."""
         printed = self.printer.close(stop=stop)
         self.files.close()
+        self.room.close()
         os.close(self._null)
         return printed
 

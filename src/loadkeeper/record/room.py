@@ -1,7 +1,11 @@
 """Room on the file systems that a run writes to. Where there is little, nothing new is started; what ended while there
 was none cannot be trusted to have written all that it had to say.
+
+What a file system says is free is not all ours where there is a quota: whether something can be written is tried, too.
 """
 
+import contextlib
+import errno
 import os
 from collections.abc import Iterable
 
@@ -17,6 +21,13 @@ EVERY = 0.1
 """Seconds between two looks ..."""
 PLENTY = 4 << 30
 """... and bytes free at the last one that cannot have been written since, however fast the disk."""
+TRIED = 0.01
+"""Seconds between two tries to write ..."""
+TRY = NOTHING
+"""... so many bytes, which takes 20 µs; while it fails ..."""
+TRY_MORE = 1 << 20
+"""... so many, so that what starts then has room for more than a line."""
+USED_UP = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Place(Struct):
@@ -27,6 +38,9 @@ class Place(Struct):
     reserve: int = 0
     owed: int = 0  # what attempts had written when it was full, and will write again
     full_at: float = float("-inf")
+    tried_at: float = float("-inf")
+    refused: bool = False  # the last try
+    file: int | None = None  # without a name, for tries; -1: none can be made
 
     @property
     def missing(self) -> int:
@@ -44,9 +58,14 @@ class Room:
 
     def look(self, now: float, *, soon: bool = False) -> None:
         """``now``: seconds of CLOCK_MONOTONIC. ``soon``: it matters at this moment."""
+        if soon or now - self._looked >= EVERY:
+            self._try_all(now)
         if now - self._looked < EVERY and (not soon or all(place.free > PLENTY for place in self._places)):
             return
         self._looked = now
+        self._look_at_all(now)
+
+    def _look_at_all(self, now: float) -> None:
         for place in self._places:
             try:
                 found = os.statvfs(place.path)
@@ -61,10 +80,17 @@ class Room:
             elif not place.missing:
                 place.owed = 0
 
+    def _try_all(self, now: float) -> None:
+        for place in self._places:
+            if now - place.tried_at >= (EVERY if place.refused else TRIED):
+                place.tried_at, place.refused = now, _is_refused(place)
+                if place.refused:
+                    place.full_at = now
+
     @property
     def short(self) -> bool:
         """Nothing new should be started."""
-        return any(place.missing for place in self._places)
+        return any(place.missing or place.refused for place in self._places)
 
     def was_full_since(self, moment: float) -> bool:
         """At some look since then there was nothing left, so that what was written may be lost."""
@@ -81,11 +107,39 @@ class Room:
         """Why nothing new is started, for people; empty when all is well."""
         place = next((place for place in self._places if place.missing), None)
         if place is None:
-            return ""
+            used_up = next((place for place in self._places if place.refused), None)
+            what = "is used up: nothing new starts until there is room again"
+            return "" if used_up is None else f"the quota under {used_up.path} {what}"
         return (
             f"the disk under {place.path} is full, {place.free >> 10} KiB are left: nothing new starts until "
             f"{(place.missing >> 10) + 1} KiB more are free"
         )
+
+    def close(self) -> None:
+        for place in self._places:
+            if place.file is not None and place.file >= 0:
+                os.close(place.file)
+                place.file = -1
+
+
+def _is_refused(place: Place) -> bool:
+    """Nothing can be written here. What was tried is taken back."""
+    if place.file is None:
+        try:
+            place.file = os.open(place.path, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            place.file = None if error.errno in USED_UP else -1
+            return error.errno in USED_UP
+    if place.file < 0:
+        return False
+    try:
+        size = TRY_MORE if place.refused else TRY
+        return os.pwrite(place.file, bytes(size), 0) < size
+    except OSError as error:
+        return error.errno in USED_UP
+    finally:
+        with contextlib.suppress(OSError):
+            os.ftruncate(place.file, 0)
 
 
 def _existing(path: str) -> str:

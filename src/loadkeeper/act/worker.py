@@ -229,7 +229,8 @@ class Worker:
     def ended_by_another(self, now: float, why: Why, grace: float, *, kill: bool) -> None:
         """The load manager sent the signal, for we did not: what becomes of it is our doing all the same."""
         self.enter_end(now, why, now + grace)
-        self.killed = self.killed or kill
+        if kill and self.killed_at is None:
+            self.killed_at = now
 
     def step(self, now: float) -> bool:
         """Whether it is to be killed now. One that is to end and stands (somebody stopped it) is continued."""

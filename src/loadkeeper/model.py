@@ -5,12 +5,34 @@ Numbers are bytes, seconds, cores and shares (0..1) everywhere; units appear in 
 processes of a machine share, unless a name says otherwise.
 """
 
+import sys
 from enum import StrEnum
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 PROTOCOL = 1
 """Version of the messages. It is part of the load manager's address, so two versions never meet."""
+
+
+# ---------------------------------------------------------------------------------------------------------- figures
+#
+# What may arrive: checked where a message or a file is decoded, and never again. No figure is NaN or infinite.
+
+_MOST = sys.float_info.max
+Count = Annotated[int, Meta(ge=0, le=1 << 53)]
+Bytes = Annotated[int, Meta(ge=0, le=1 << 62)]
+Rank = Annotated[int, Meta(ge=-(1 << 53), le=1 << 53)]
+Pid = Annotated[int, Meta(ge=1, le=1 << 22)]  # the most that pid_max may be, proc(5)
+Ticks = Annotated[int, Meta(ge=0, le=1 << 62)]
+Seconds = Annotated[float, Meta(ge=0, le=1e12)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Positive = Annotated[float, Meta(ge=0, le=_MOST)]
+Figure = Annotated[float, Meta(ge=-_MOST, le=_MOST)]
+RunId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")]
+PoolName = Annotated[str, Meta(pattern=r"\A[^/\x00-\x1f\x7f]{1,200}\Z")]
+SensorName = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9._-]{0,30}\Z")]
+Name = Annotated[str, Meta(max_length=1 << 20)]  # of the user's own, for people
 
 
 # ---------------------------------------------------------------------------------------------------------- limits
@@ -19,21 +41,29 @@ PROTOCOL = 1
 class Amount(Struct, frozen=True, omit_defaults=True):
     """A share of a whole, or an absolute figure: ``10%`` or ``2G``, ``90%`` or ``3.5`` cores. Exactly one is set."""
 
-    share: float | None = None
-    absolute: float | None = None
+    share: Share | None = None
+    absolute: Positive | None = None
+
+    def __post_init__(self) -> None:
+        if (self.share is None) == (self.absolute is None):
+            raise ValueError("an amount is either a share or an absolute figure")
 
     def of(self, whole: float) -> float:
         """The figure itself, where ``whole`` is what 100 % would be."""
         return self.share * whole if self.share is not None else float(self.absolute or 0.0)
 
 
+GAUGES = ("memory", "cpu", "swap", "workers-memory", "workers-cpu", "memory-per-worker")
+"""Names that no sensor can have; those that begin with ``pressure.`` neither."""
+
+
 class Lines(Struct, frozen=True, omit_defaults=True):
     """Where a gauge's three lines lie; ``None`` where it has none. For memory these are bytes *available*, so lower is
     worse; for every other gauge higher is worse, but for a sensor of which the user says that it falls."""
 
-    hold: float | None = None
-    pause: float | None = None
-    end: float | None = None
+    hold: Figure | None = None
+    pause: Figure | None = None
+    end: Figure | None = None
     falling: bool = False  # of a sensor: lower is worse
 
 
@@ -43,17 +73,17 @@ class Limits(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cpu: Amount | None = Amount(share=0.9)  # of all CPUs, everything on the node counted
     cpu_promised: bool = False  # the user set `cpu` himself: own excess over it is paused, not only held
     memory: Amount | None = Amount(share=0.1)  # kept available: the hold line
-    memory_gap: int = 0  # bytes added to the hold line
+    memory_gap: Bytes = 0  # bytes added to the hold line
     memory_pause: Amount | None = None  # instead of 0.6 of the knob
     memory_end: Amount | None = None  # instead of 0.3 of the knob
     swap: Amount | None = None  # kept free of swap: the hold line of gauge `swap`
     gauges: dict[str, Lines] = {}  # lines of any other gauge: `pressure.cpu`, `pressure.io`, a sensor of the user's own
     workers_memory: Amount | None = None  # a share is of what would be available without the workers
     workers_cpu: Amount | None = None
-    memory_per_worker: int | None = None  # a cap: ended above it
-    memory_need: int | None = None  # reserved for each worker, instead of what is learned
-    max_pause: float = 300.0  # all pauses of one attempt together, then it is given back
-    give_up: float | None = 60.0  # critical for so long: the run gives up; None: never
+    memory_per_worker: Bytes | None = None  # a cap: ended above it
+    memory_need: Bytes | None = None  # reserved for each worker, instead of what is learned
+    max_pause: Seconds = 300.0  # all pauses of one attempt together, then it is given back
+    give_up: Seconds | None = 60.0  # critical for so long: the run gives up; None: never
 
 
 # --------------------------------------------------------------------------------------------------------- reasons
@@ -112,12 +142,12 @@ class Why(Struct, frozen=True, omit_defaults=True):
 
     reason: Reason
     gauge: str = ""  # `memory`, `cpu`, `workers-memory`, `workers-cpu`, `swap`, `pressure.*`, a sensor's name
-    reading: float | None = None  # the gauge now
-    line: float | None = None  # the line it is held against
-    need: float | None = None  # bytes or cores that one more (or this one, to go on) is expected to need
-    held: float | None = None  # bytes the worker holds
-    expected: float | None = None  # what those that run are expected to take beyond the reading, kept free for them
-    recovered: float | None = None  # bytes available from which an end for memory is no longer wanted
+    reading: Figure | None = None  # the gauge now
+    line: Figure | None = None  # the line it is held against
+    need: Figure | None = None  # bytes or cores that one more (or this one, to go on) is expected to need
+    held: Figure | None = None  # bytes the worker holds
+    expected: Figure | None = None  # what those that run are expected to take beyond the reading, kept free for them
+    recovered: Figure | None = None  # bytes available from which an end for memory is no longer wanted
 
 
 # ------------------------------------------------------------------------------------- what process managers report
@@ -159,53 +189,55 @@ class Want(StrEnum):
 class WorkerReport(Struct, frozen=True, array_like=True):
     """A live worker as its process manager knows it. A worker's identity is ``<run>.<n>``."""
 
-    n: int
+    n: Count
     pool: str
-    task: str  # what `list` shows: the sequence number
-    pid: int
-    start_time: int  # clock ticks after boot, field 22 of /proc/PID/stat: with the pid, the process
-    started: float
+    task: Name  # what `list` shows: the sequence number
+    pid: Pid
+    start_time: Ticks  # clock ticks after boot, field 22 of /proc/PID/stat: with the pid, the process
+    started: Seconds
     state: WorkerState
-    active: float  # seconds it has run, pauses not counted
-    paused_since: float | None = None
-    paused_for: float = 0.0  # finished pauses of this attempt, seconds
-    floor: int = 0  # 1.5 x what this task held when it was last ended
-    patience: float = 300.0  # seconds that its pauses together may last
-    leaf: str | None = None  # path of its cgroup, where it has one of its own
-    value: str = ""  # the start of what it works on, for people
-    trouble: str = ""  # what is wrong with it, for people: it cannot be killed, it has stopped itself
+    active: Seconds  # seconds it has run, pauses not counted
+    paused_since: Seconds | None = None
+    paused_for: Seconds = 0.0  # finished pauses of this attempt, seconds
+    floor: Bytes = 0  # 1.5 x what this task held when it was last ended
+    patience: Seconds = 300.0  # seconds that its pauses together may last
+    leaf: Name | None = None  # path of its cgroup, where it has one of its own
+    value: Name = ""  # the start of what it works on, for people
+    trouble: Name = ""  # what is wrong with it, for people: it cannot be killed, it has stopped itself
 
 
 class PoolReport(Struct, frozen=True):
-    name: str
-    kind: str
-    waiting: int | None  # None: unknown, treated as many
-    priority: int = 0
-    max_workers: int | None = None
+    name: PoolName
+    kind: Name
+    waiting: Count | None  # None: unknown, treated as many
+    priority: Rank = 0
+    max_workers: Count | None = None
     pause: PauseMode = PauseMode.AUTO
 
 
 class TaskCounts(Struct, frozen=True):
-    waiting: int | None = None
-    running: int = 0
-    done: int = 0
-    failed: int = 0
-    given_back: int = 0
-    buried: int = 0
+    waiting: Count | None = None
+    running: Count = 0
+    done: Count = 0
+    failed: Count = 0
+    given_back: Count = 0
+    buried: Count = 0
 
 
 class WorkerExit(Struct, frozen=True, array_like=True):
     """One exit, numbered by the run: told again until the load manager has confirmed it."""
 
-    number: int
-    n: int
-    pool: str
-    kind: str
-    peak: int  # bytes: ru_maxrss or memory.peak; an upper bound for children smaller than the process manager; 0: none
-    cpu_seconds: float
-    active: float  # seconds it ran, pauses not counted
+    number: Count
+    n: Count
+    pool: PoolName
+    kind: Name
+    peak: (
+        Bytes  # bytes: ru_maxrss or memory.peak; an upper bound for children smaller than the process manager; 0: none
+    )
+    cpu_seconds: Seconds
+    active: Seconds  # seconds it ran, pauses not counted
     outcome: Outcome
-    at: float
+    at: Seconds
     peak_is_bound: bool = False  # `peak` is not above the process manager's own: the child's may be anything below
     killed_by_kernel: bool = False
 
@@ -220,39 +252,39 @@ class RunState(StrEnum):
 class Report(Struct, frozen=True, tag="report"):
     """A run's whole state, sent after changes and once a second. ``number`` grows with each."""
 
-    run: str
-    number: int
+    run: RunId
+    number: Count
     pools: list[PoolReport]
     workers: list[WorkerReport]
     exits: list[WorkerExit]
     tasks: TaskCounts
     state: RunState = RunState.RUNNING
-    confirmed: int = 0  # the last verdict that the process manager has made true
-    wants: dict[str, Want] = {}  # the operator's wants as last heard, so that the next load manager knows them
-    changes: dict[str, str] = {}  # ... and what he changed of the settings, by option
-    sensors: dict[str, float | None] = {}  # the run's own gauges
+    confirmed: Count = 0  # the last verdict that the process manager has made true
+    wants: dict[Name, Want] = {}  # the operator's wants as last heard, so that the next load manager knows them
+    changes: dict[Name, Name] = {}  # ... and what he changed of the settings, by option
+    sensors: dict[SensorName, Figure | None] = {}  # the run's own gauges
 
 
 class Hello(Struct, frozen=True, tag="hello"):
     """First message of a process manager: who it is, before it starts anything."""
 
-    run: str
-    name: str
-    pid: int
-    start_time: int
+    run: RunId
+    name: Name
+    pid: Pid
+    start_time: Ticks
     limits: Limits
-    grace: float
-    command: str  # for people
-    state_dir: str  # where its journal lies
-    leaves: str | None = None  # the directory below which control groups of its workers are made
-    began: float = 0.0  # seconds since the epoch
+    grace: Seconds
+    command: Name  # for people
+    state_dir: Name  # where its journal lies
+    leaves: Name | None = None  # the directory below which control groups of its workers are made
+    began: Seconds = 0.0  # seconds since the epoch
     protocol: int = PROTOCOL
 
 
 class Bye(Struct, frozen=True, tag="bye"):
     """The run is over and nothing of it is left."""
 
-    run: str
+    run: RunId
 
 
 # ----------------------------------------------------------------------------------- what the load manager answers
@@ -269,17 +301,17 @@ class Ending(Struct, frozen=True):
 
 
 class PoolVerdict(Struct, frozen=True):
-    slots: int
+    slots: Count
     why: Why | None = None  # why not more
 
 
 class GaugeStatus(Struct, frozen=True):
     """A gauge as people are shown it, CPU as a share of all CPUs, with the strictest of the lines that count."""
 
-    value: float | None
-    hold: float | None = None
-    pause: float | None = None
-    end: float | None = None
+    value: Figure | None
+    hold: Figure | None = None
+    pause: Figure | None = None
+    end: Figure | None = None
     state: str = "unknown"  # open | hold | pause | end | unknown
 
 
@@ -287,16 +319,16 @@ class Figures(Struct, frozen=True):
     """What a run shows of its node. Of its own memory where it has a budget, else of the node's."""
 
     gauges: dict[str, GaugeStatus]
-    peak_memory: int | None  # bytes: the most that was in use since the run began ...
-    memory: int  # ... of so many
+    peak_memory: Bytes | None  # bytes: the most that was in use since the run began ...
+    memory: Bytes  # ... of so many
 
 
 class Verdict(Struct, frozen=True, tag="verdict"):
     """The whole wanted state of one run. Numbered; a later one replaces an earlier one."""
 
-    run: str
-    number: int
-    heard: int  # the last report that it rests on; exits up to there are confirmed
+    run: RunId
+    number: Count
+    heard: Count  # the last report that it rests on; exits up to there are confirmed
     pools: dict[str, PoolVerdict]
     paused: dict[int, Why]  # by the worker's n; who is in it must not run
     ending: dict[int, Ending]
@@ -304,17 +336,17 @@ class Verdict(Struct, frozen=True, tag="verdict"):
     wants: dict[str, Want] = {}
     changes: dict[str, str] = {}
     critical: bool = False  # give the tasks back and give up
-    exits_heard: int = 0  # the last exit number that was taken in
+    exits_heard: Count = 0  # the last exit number that was taken in
     urgent: bool = False  # an ask at a checkpoint becomes a stop at once
-    throttled: dict[int, float] = {}  # by the worker's n: the share of each 200 ms that it may run
+    throttled: dict[int, Share] = {}  # by the worker's n: the share of each 200 ms that it may run
     figures: Figures | None = None
 
 
 class Welcome(Struct, frozen=True, tag="welcome"):
     """Answer to Hello: the process to watch."""
 
-    pid: int
-    start_time: int
+    pid: Pid
+    start_time: Ticks
     protocol: int = PROTOCOL
 
 
@@ -328,18 +360,18 @@ class WorkerSeen(Struct, frozen=True, kw_only=True):
     pool: str  # the PoolSeen's id
     kind: str
     state: WorkerState  # what is so: PAUSED when the kernel shows it stopped or frozen
-    started: float
-    active: float = 0.0
-    paused_since: float | None = None
-    paused_for: float = 0.0
-    patience: float = 300.0
-    floor: int = 0
-    rss: int | None = None  # bytes held, None until swept
-    processes: int = 1
-    cpu: float | None = None  # cores in use, over the last sweeps
-    cpu_seconds: float = 0.0
+    started: Figure
+    active: Seconds = 0.0
+    paused_since: Figure | None = None
+    paused_for: Seconds = 0.0
+    patience: Seconds = 300.0
+    floor: Bytes = 0
+    rss: Bytes | None = None  # bytes held, None until swept
+    processes: Count = 1
+    cpu: Figure | None = None  # cores in use, over the last sweeps
+    cpu_seconds: Figure = 0.0
     exiting: bool = False  # it shows no memory any more and is not gone yet
-    obeyed: float | None = None  # seconds from the last pause signal until it stood; grows while it does not
+    obeyed: Seconds | None = None  # seconds from the last pause signal until it stood; grows while it does not
 
 
 class PoolSeen(Struct, frozen=True, kw_only=True):
@@ -348,9 +380,9 @@ class PoolSeen(Struct, frozen=True, kw_only=True):
     id: str  # <run>/<name>
     run: str
     kind: str
-    waiting: int | None = None
-    priority: int = 0
-    max_workers: int | None = None
+    waiting: Count | None = None
+    priority: Rank = 0
+    max_workers: Count | None = None
     pausable: bool = True
     limits: Limits = Limits()
     want: Want = Want.RUN
@@ -363,10 +395,10 @@ class ExitSeen(Struct, frozen=True, kw_only=True):
     id: str
     pool: str
     kind: str
-    peak: int = 0  # bytes
-    mean: int | None = None  # bytes over its life, None if no sweep saw it
-    cpu_seconds: float = 0.0
-    active: float = 0.0
+    peak: Bytes = 0  # bytes
+    mean: Bytes | None = None  # bytes over its life, None if no sweep saw it
+    cpu_seconds: Seconds = 0.0
+    active: Seconds = 0.0
     outcome: Outcome = Outcome.DONE
     killed_by_kernel: bool = False
 
@@ -374,26 +406,26 @@ class ExitSeen(Struct, frozen=True, kw_only=True):
 class Seen(Struct, frozen=True, kw_only=True):
     """Everything that one decision rests on. The same `Seen` and memory give the same verdict."""
 
-    now: float
-    total: int  # bytes: the memory limit that binds
-    cpus: float  # cores: the CPU limit that binds
-    available: int | None  # bytes that can still be taken before reclaim fails
-    busy: float | None  # cores in use on the node since the last reading
-    own: float = 0.0  # cores of it that are ours: workers, exits, process and load managers
+    now: Figure
+    total: Bytes  # bytes: the memory limit that binds
+    cpus: Positive  # cores: the CPU limit that binds
+    available: Rank | None  # bytes that can still be taken before reclaim fails
+    busy: Figure | None  # cores in use on the node since the last reading
+    own: Figure = 0.0  # cores of it that are ours: workers, exits, process and load managers
     gauges: dict[
-        str, float | None
+        str, Figure | None
     ] = {}  # every other gauge of the node: `swap`, `pressure.cpu`, `pressure.memory`, `pressure.io`
-    sensors: dict[str, dict[str, float | None]] = {}  # by run: gauges of the user's own
-    dirty: int = 0  # bytes dirty or in writeback
-    swap_total: int = 0  # bytes; gauge `swap` is the share of it in use
-    swept: float | None = None  # when the workers' memory was last read, and ...
-    swept_available: int | None = None  # ... what was available then
+    sensors: dict[str, dict[str, Figure | None]] = {}  # by run: gauges of the user's own
+    dirty: Bytes = 0  # bytes dirty or in writeback
+    swap_total: Bytes = 0  # bytes; gauge `swap` is the share of it in use
+    swept: Figure | None = None  # when the workers' memory was last read, and ...
+    swept_available: Rank | None = None  # ... what was available then
     workers: tuple[WorkerSeen, ...] = ()
     pools: tuple[PoolSeen, ...] = ()
     exits: tuple[ExitSeen, ...] = ()
     wants: dict[str, Want] = {}  # the operator's, by worker id
-    neighbours: int = 0  # load managers of other users on this node
-    jitter: float = 0.0  # 0..1, drawn by the load manager
+    neighbours: Count = 0  # load managers of other users on this node
+    jitter: Share = 0.0  # 0..1, drawn by the load manager
 
 
 class Decision(Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 import click
 
 from ..errors import SettingsError
-from ..model import Amount, Lines
+from ..model import GAUGES, Amount, Lines
 from ..sense.capacity import capacity
 from ..settings import Halt, When
 from ..units import (
@@ -61,7 +61,6 @@ def parse_pressure(text: str) -> dict[str, Lines]:
 
 
 _SENSOR = re.compile(r"[a-z][a-z0-9._-]{0,30}")
-_TAKEN = ("memory", "cpu", "swap", "workers-memory", "workers-cpu", "memory-per-worker")
 
 
 def parse_sensor(text: str) -> tuple[str, str | None]:
@@ -73,7 +72,7 @@ def parse_sensor(text: str) -> tuple[str, str | None]:
             f"{text!r} is no sensor; write it as NAME=COMMAND, where COMMAND prints a number and the name is of a-z, "
             "0-9, dots and dashes"
         )
-    if name in _TAKEN or name.startswith("pressure."):
+    if name in GAUGES or name.startswith("pressure."):
         raise SettingsError(f"{name!r} is a gauge that is there already; give the sensor another name")
     if equals:
         return name, line

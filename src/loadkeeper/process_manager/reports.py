@@ -139,7 +139,7 @@ def _worker(worker: Worker, patience: float, now: float, trouble: str) -> Worker
         state=worker.state,
         active=worker.active(now),
         paused_since=worker.paused_since,
-        paused_for=worker.paused_for,
+        paused_for=max(0.0, worker.paused_for),
         floor=task.floor,
         patience=patience,
         leaf=worker.leaf.path if worker.leaf else None,

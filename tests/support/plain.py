@@ -14,9 +14,11 @@ import loadkeeper
 from support.program import Program
 
 NOBODY = 65534
+STRANGER = 65533
 SITE = ":".join(dict.fromkeys(str(Path(module.__file__).parent.parent) for module in (loadkeeper, click)))
 """Where the program and its libraries lie: with them any interpreter of our version will do."""
 possible = os.geteuid() == 0 and shutil.which("setpriv") is not None
+needs_root = pytest.mark.skipif(not possible, reason="becoming a plain user needs root")
 
 
 def drop(user: int = NOBODY, *, privileges: bool = False) -> list[str]:
@@ -51,3 +53,11 @@ class PlainProgram(Program):
 
     def command(self, *words: str | bytes) -> list[str | bytes]:
         return [*self.prefix, self.python, "-m", "loadkeeper", *words]
+
+
+def open_way(directory: Path) -> None:
+    """Other users may pass: pytest's own directories are closed to them."""
+    for path in (directory, *directory.parents):
+        path.chmod(path.stat().st_mode | 0o755)
+        if path.name.startswith("pytest-of-"):
+            return

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..errors import PlaceError
+from ..linux.ownership import exposed
 from ..linux.proc import boot_id, pid_namespace
 from ..model import PROTOCOL
 
@@ -47,26 +48,40 @@ def runtime_dir(environment: Mapping[str, str]) -> str:
     return f"{base}/loadkeeper" if os.access(base, os.W_OK) else f"/tmp/loadkeeper-{os.getuid()}"
 
 
+def _is_named(environment: Mapping[str, str]) -> bool:
+    return bool(environment.get("LOADKEEPER_RUNTIME_DIR") or environment.get("XDG_RUNTIME_DIR"))
+
+
 def secure(directory: str) -> str:
-    """Make the directory if need be, and make sure that it is ours alone. Raises PlaceError."""
+    """Make the directory if need be, and make sure that it is ours alone, and that nobody else can put another in its
+    place. Raises PlaceError."""
     try:
-        os.makedirs(os.path.dirname(directory), exist_ok=True)
+        os.makedirs(os.path.dirname(directory) or ".", exist_ok=True)
         try:
             os.mkdir(directory, 0o700)
         except FileExistsError:
             pass
-        found = os.lstat(directory)
+        found, above = os.lstat(directory), exposed(os.path.dirname(directory) or ".")
     except OSError as error:
         raise PlaceError(
             f"the runtime directory {directory} cannot be used: {error.strerror}; "
             "set XDG_RUNTIME_DIR to a directory that you may write to"
         ) from None
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
+    if not _is_ours(found):
         raise PlaceError(
             f"the runtime directory {directory} is not safe: it must be a directory (no link) of user {os.getuid()} "
             "with mode 0700; remove it, or set XDG_RUNTIME_DIR to another"
         )
+    if above:
+        raise PlaceError(
+            f"the runtime directory {directory} is not safe: others may put another in its place, for {above} is "
+            "theirs or they may write to it; set XDG_RUNTIME_DIR to another"
+        )
     return directory
+
+
+def _is_ours(found: os.stat_result) -> bool:
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not stat.S_IMODE(found.st_mode) & 0o077
 
 
 def place_name(bound_to: str) -> str:
@@ -89,12 +104,20 @@ def place(environment: Mapping[str, str], bound_to: str) -> Place:
 
 
 def places(environment: Mapping[str, str]) -> list[Place]:
-    """Every place of this user that has a socket. Nothing is made."""
+    """Every place of this user that has a socket. Nothing is made. Raises PlaceError when the directory is somebody
+    else's: whoever listens there is no load manager of ours. Root may name another user's."""
     root = runtime_dir(environment)
     try:
-        names = sorted(os.listdir(root))
-    except OSError:
+        kept, names = os.lstat(root), sorted(os.listdir(root))
+    except FileNotFoundError:
         return []
+    except OSError as error:
+        raise PlaceError(
+            f"the runtime directory {root} cannot be read: {error.strerror}; "
+            "set XDG_RUNTIME_DIR to a directory of your own"
+        ) from None
+    if not _is_ours(kept) and not (os.getuid() == 0 and _is_named(environment)):
+        secure(root)
     return [found for name in names if os.path.exists((found := Place(f"{root}/{name}")).socket)]
 
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from ..errors import PlaceError
 from ..linux.proc import boot_id, pid_namespace
 from ..linux.process import Process
-from ..model import Hello
+from ..model import Hello, Name, Pid, RunId, Seconds, Ticks
 from .address import Place, secure
 
 LARGEST = 1 << 16
@@ -22,13 +22,13 @@ LARGEST = 1 << 16
 class Announced(Struct, frozen=True):
     """A run, and where what it may leave is found."""
 
-    run: str
-    pid: int  # of its process manager, on `machine`
-    start_time: int
-    grace: float
-    place: str  # directory of its load manager
-    machine: str
-    leaves: str | None = None  # the directory below which control groups of its workers are made
+    run: RunId
+    pid: Pid  # of its process manager, on `machine`
+    start_time: Ticks
+    grace: Seconds
+    place: Name  # directory of its load manager
+    machine: Name
+    leaves: Name | None = None  # the directory below which control groups of its workers are made
 
     def alive(self) -> bool:
         """Its process manager lives."""

@@ -1,8 +1,9 @@
 """The load manager's side of the channel: one lock, one socket."""
 
+import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import zmq
 
@@ -11,6 +12,9 @@ from ..linux.proc import read
 from ..linux.process import Process, myself
 from .address import Place, secure
 from .messages import LARGEST, FromLoadManager, ToLoadManager, decode_request, encode
+
+AT_ONCE = 256
+"""Messages that are taken in before the node is looked at again, however many come."""
 
 
 class Taken(ChannelError):
@@ -58,6 +62,14 @@ def holder(path: str) -> Process | None:
     return Process.open(int(words[0]), int(words[1]))
 
 
+def _let_in_only(socket: zmq.Socket[bytes], users: Iterable[int]) -> None:
+    """The kernel says who connects (SO_PEERCRED), whatever has become of the directory's mode. Root is let in: it could
+    become the user anyway. A ZeroMQ that was built without it leaves the directory's mode alone in charge."""
+    for user in users:
+        with contextlib.suppress(zmq.ZMQError):
+            socket.setsockopt(zmq.IPC_FILTER_UID, user)
+
+
 class Server:
     """Holds the place's lock, then the socket. The lock comes first: a second bind on a living ipc endpoint succeeds
     and steals it (tried, libzmq 4.3).
@@ -71,6 +83,7 @@ class Server:
         self._socket.linger = 0
         self._socket.maxmsgsize = LARGEST
         self._socket.router_mandatory = 1
+        _let_in_only(self._socket, (os.getuid(), 0))
         old = os.umask(0o077)
         try:
             self._socket.bind(f"ipc://{place.socket}")
@@ -84,9 +97,15 @@ class Server:
     def fileno(self) -> int:
         return int(self._socket.fd)
 
+    @property
+    def pending(self) -> bool:
+        """Something has arrived and was not received."""
+        return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+
     def receive(self) -> Iterator[tuple[bytes, ToLoadManager]]:
-        """(sender, message) for everything that has arrived. What is no message of ours is counted and dropped."""
-        while True:
+        """(sender, message) for what has arrived, `AT_ONCE` at most. What is no message of ours is counted and
+        dropped."""
+        for _ in range(AT_ONCE):
             try:
                 frames = self._socket.recv_multipart(zmq.DONTWAIT)
             except zmq.Again:

@@ -223,6 +223,15 @@ class Leaf:
         return f"Leaf({self.path!r})"
 
 
+def is_leaf(path: str, name: str, proc_root: str = PROC) -> bool:
+    """The path is that of the leaf `Leaf.create` makes for this name, in a hierarchy of the kernel's own: a directory
+    elsewhere could name anybody as its member."""
+    base, last = os.path.split(path)
+    mounts = parse_mounts(read_once(f"{proc_root}/self/mountinfo") or b"")
+    points = [f"{mount.point.rstrip('/')}/" for mount in mounts if UNIFIED in mount.controllers]
+    return last == PREFIX + _SAFE.sub("-", name) and f"{os.path.realpath(base)}/".startswith(tuple(points))
+
+
 def leaves(base: str, run: str) -> list[Leaf]:
     """The leaves that a run has below ``base``."""
     prefix = f"{PREFIX}{_SAFE.sub('-', run)}."

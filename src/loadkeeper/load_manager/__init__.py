@@ -19,6 +19,7 @@ from ..channel.server import Server
 from ..decide import Memory, decide, forgive
 from ..errors import SettingsError
 from ..guard import Guard
+from ..linux.ownership import owner
 from ..linux.process import Process, myself
 from ..model import PROTOCOL, Bye, Decision, Hello, Report, Welcome
 from ..sense.node import NodeReading, NodeSensor
@@ -29,7 +30,7 @@ from .black_box import BlackBox
 from .figures import figures, measure
 from .keeping import Keeping
 from .knowledge import Knowledge
-from .runs import Run
+from .runs import Run, credible
 from .second_hand import SecondHand
 from .seeing import Obedience, Picture, see
 
@@ -143,6 +144,7 @@ class LoadManager:
     def _wait(self) -> None:
         now = time.monotonic()
         until = min(self._look_at, now + IDLE_LOOK, self._guard.due(now), self._second_hand.due(now))
+        until = now if self._server.pending else until
         waited = max(0.0, until - now)
         self._epoll.poll(waited)
         now = time.monotonic()
@@ -169,7 +171,7 @@ class LoadManager:
             elif isinstance(message, Hello):
                 self._joined(sender, message)
             elif isinstance(message, Bye):
-                self._left(message.run)
+                self._said_bye(sender, message.run)
             elif isinstance(message, AskStatus):
                 self._told(sender)
             elif isinstance(message, Steer):
@@ -193,9 +195,10 @@ class LoadManager:
 
     def _join(self, sender: bytes, hello: Hello) -> None:
         process = Process.open(hello.pid, hello.start_time)
-        if process is None:
-            self._server.send(sender, Rejected(f"there is no process {hello.pid} that started at {hello.start_time}"))
+        if problem := self._doubt(hello, process):
+            self._server.send(sender, Rejected(problem))
             return
+        assert process is not None
         old = self._runs.pop(hello.run, None)
         if old is not None:
             self._forget(old)
@@ -204,6 +207,21 @@ class LoadManager:
             self._epoll.register(descriptor, select.EPOLLIN)
         self._server.send(sender, Welcome(*self._me, PROTOCOL))
 
+    def _doubt(self, hello: Hello, process: Process | None) -> str:
+        """Why this hello is not believed, '' when it is. Root's load manager, too, has runs of root alone: its place is
+        keyed by user."""
+        if hello.protocol != PROTOCOL:
+            return f"the message is of version {hello.protocol}, and this load manager speaks {PROTOCOL}"
+        user = owner(hello.pid)
+        if process is None or not process.alive():
+            return f"there is no process {hello.pid} that started at {hello.start_time}"
+        if user != os.getuid():
+            return f"process {hello.pid} is not of user {os.getuid()}"
+        old = self._runs.get(hello.run)
+        if old is not None and old.process.alive() and old.process.pid != hello.pid:
+            return f"run {hello.run} is that of process {old.process.pid}, which lives"
+        return ""
+
     def _reported(self, sender: bytes, report: Report) -> None:
         run = self._runs.get(report.run)
         if run is None or run.address != sender:
@@ -211,6 +229,11 @@ class LoadManager:
         now = time.monotonic()
         if run.hear(report, now):
             self._look_soon(now)
+
+    def _said_bye(self, sender: bytes, name: str) -> None:
+        run = self._runs.get(name)
+        if run is not None and run.address == sender:
+            self._left(name)
 
     def _left(self, name: str) -> None:
         if name in self._runs and self._runs[name].exits:
@@ -258,7 +281,8 @@ class LoadManager:
         now = time.monotonic()
         for run in [run for run in self._runs.values() if not run.process.alive()]:
             del self._runs[run.id]
-            self._guard.orphaned(run.id, run.workers(), min(run.hello.grace, GRACE), now, run.hello.leaves)
+            left = [own for worker in run.workers() if (own := credible(worker, run.hello)) is not None]
+            self._guard.orphaned(run.id, left, min(run.hello.grace, GRACE), now, run.hello.leaves)
             self._forget(run)
         for name in self._guard.turn(time.monotonic()):
             self._register.withdraw(name)

@@ -1,11 +1,14 @@
 """What the load manager holds of each run: who it is, what it said last, what was answered."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
 from ..errors import SettingsError
+from ..linux import proc
+from ..linux.cgroup import is_leaf
 from ..linux.process import Process
 from ..model import (
     Decision,
@@ -155,6 +158,19 @@ class Run:
 
     def _ending(self, n: int, ending: Ending) -> Ending:
         return replace(ending, asked=True) if n in self.asked else ending
+
+
+def credible(worker: WorkerReport, hello: Hello) -> WorkerReport | None:
+    """What may be ended once its process manager is dead: a report is no proof, and a mistake in one must reach nobody
+    else. A worker leads the session that it was started in, after its manager; its control group bears its name."""
+    found = proc.stat(worker.pid)
+    if found is not None and found.start_time == worker.start_time:
+        began_before = worker.start_time < hello.start_time
+        if found.session != worker.pid or began_before or worker.pid == os.getpid():
+            return None
+    if worker.leaf is not None and not is_leaf(worker.leaf, f"{hello.run}.{worker.n}"):
+        return replace(worker, leaf=None)
+    return worker
 
 
 def _starved(report: Report) -> bool:

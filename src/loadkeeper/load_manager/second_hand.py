@@ -18,7 +18,7 @@ from ..act.worker import Worker
 from ..linux.cgroup import Leaf
 from ..linux.process import Process
 from ..model import Reason, Verdict, WorkerReport, WorkerState
-from .runs import Run
+from .runs import Run, credible
 
 
 class Act(StrEnum):
@@ -117,10 +117,11 @@ class SecondHand:
     def _hold(self, run: Run, report: WorkerReport) -> Worker | None:
         key = (run.id, report.n)
         if key not in self._held:
-            process = Process.open(report.pid, report.start_time)
-            if process is None:
+            own = credible(report, run.hello)
+            process = Process.open(report.pid, report.start_time) if own is not None else None
+            if own is None or process is None:
                 return None
-            leaf = Leaf(report.leaf) if report.leaf is not None else None
+            leaf = Leaf(own.leaf) if own.leaf is not None else None
             self._held[key] = Worker(report.n, run.id, report.pool, None, process, started=report.started, leaf=leaf)
         return self._held[key]
 

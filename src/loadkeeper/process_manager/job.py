@@ -1,6 +1,5 @@
 """What a process manager is given: the work, and how it is to be done."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -8,6 +7,7 @@ from functools import cached_property
 from ..errors import PlaceError
 from ..launcher import Launcher
 from ..record.joblog import Logged
+from ..record.places import make_private
 from ..record.pruning import hold
 from ..settings import RunSettings
 from ..sources.base import Source
@@ -49,7 +49,7 @@ class Job:
     def make_state_dir(self) -> int:
         """The run's own directory, ours alone; the descriptor that says that the run lives. Raises PlaceError."""
         try:
-            os.makedirs(self.state_dir, 0o700, exist_ok=True)
+            make_private(self.state_dir)
             return hold(self.state_dir)
         except OSError as error:
             raise PlaceError(

@@ -11,7 +11,8 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 
-from ..errors import LoadkeeperError
+from ..errors import LoadkeeperError, PlaceError
+from .places import make_private
 from .writer import Refused, Writer
 
 MAGIC = b"loadkeeper box 1\n"
@@ -103,10 +104,12 @@ class _Sink:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise Refused(f"{self._directory}: {error.strerror}") from error
+        except PlaceError as error:
+            raise Refused(str(error)) from error
 
     def _next(self) -> None:
         self.close()
-        os.makedirs(self._directory, 0o700, exist_ok=True)
+        make_private(self._directory)
         self._make_room()
         path = f"{self._directory}/{time.time_ns() // 1000:020d}.box"
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)

@@ -169,7 +169,12 @@ class Leaf:
         killed: set[tuple[int, int]] = set()
         for _ in range(_PASSES):
             found = [process for pid in self.members() if (process := Process.open(pid)) is not None]
-            fresh = [process for process in found if (process.pid, process.start_time) not in killed]
+            inside = set(self.members())  # again: a pid may have become a stranger's before it was opened
+            fresh = [
+                process
+                for process in found
+                if process.pid in inside and (process.pid, process.start_time) not in killed
+            ]
             for process in fresh:
                 if process.send(signal.SIGKILL):
                     killed.add((process.pid, process.start_time))

@@ -25,7 +25,7 @@ Bytes = Annotated[int, Meta(ge=0, le=1 << 62)]
 Rank = Annotated[int, Meta(ge=-(1 << 53), le=1 << 53)]
 Pid = Annotated[int, Meta(ge=1, le=1 << 22)]  # the most that pid_max may be, proc(5)
 Ticks = Annotated[int, Meta(ge=0, le=1 << 62)]
-Seconds = Annotated[float, Meta(ge=0, le=1e12)]
+Seconds = Annotated[float, Meta(ge=0, le=1e11)]  # with the epoch they are before the year 9999, as dates must be
 Share = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(ge=0, le=_MOST)]
 Figure = Annotated[float, Meta(ge=-_MOST, le=_MOST)]
@@ -278,7 +278,7 @@ class Hello(Struct, frozen=True, tag="hello"):
     state_dir: Name  # where its journal lies
     leaves: Name | None = None  # the directory below which control groups of its workers are made
     began: Seconds = 0.0  # seconds since the epoch
-    protocol: int = PROTOCOL
+    protocol: Count = PROTOCOL
 
 
 class Bye(Struct, frozen=True, tag="bye"):
@@ -330,15 +330,15 @@ class Verdict(Struct, frozen=True, tag="verdict"):
     number: Count
     heard: Count  # the last report that it rests on; exits up to there are confirmed
     pools: dict[str, PoolVerdict]
-    paused: dict[int, Why]  # by the worker's n; who is in it must not run
-    ending: dict[int, Ending]
+    paused: dict[Count, Why]  # by the worker's n; who is in it must not run
+    ending: dict[Count, Ending]
     want: Want = Want.RUN
     wants: dict[str, Want] = {}
     changes: dict[str, str] = {}
     critical: bool = False  # give the tasks back and give up
     exits_heard: Count = 0  # the last exit number that was taken in
     urgent: bool = False  # an ask at a checkpoint becomes a stop at once
-    throttled: dict[int, Share] = {}  # by the worker's n: the share of each 200 ms that it may run
+    throttled: dict[Count, Share] = {}  # by the worker's n: the share of each 200 ms that it may run
     figures: Figures | None = None
 
 
@@ -347,7 +347,7 @@ class Welcome(Struct, frozen=True, tag="welcome"):
 
     pid: Pid
     start_time: Ticks
-    protocol: int = PROTOCOL
+    protocol: Count = PROTOCOL
 
 
 # ----------------------------------------------------------------------------------------- what `decide` is shown

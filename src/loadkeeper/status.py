@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from .model import GaugeStatus, Lines, RunState, TaskCounts, Why
+from .model import Bytes, Count, Figure, GaugeStatus, Lines, Pid, Rank, RunState, Seconds, TaskCounts, Why
 
 __all__ = [
     "CapacityStatus",
@@ -17,46 +17,46 @@ __all__ = [
 
 
 class CapacityStatus(Struct, frozen=True):
-    cpus: float
-    memory: int
+    cpus: Figure
+    memory: Bytes
     bound_by: str  # `machine`, or `cgroup /docker/...`
 
 
 class NodeStatus(Struct, frozen=True):
-    pid: int  # the load manager's
+    pid: Pid  # the load manager's
     gauges: dict[str, GaugeStatus]
     capacity: CapacityStatus
     began: str = ""  # iso8601
 
 
 class KindStatus(Struct, frozen=True):
-    peak_memory: int | None = None  # bytes: the 0.75 quantile of what was seen
-    cpu: float | None = None  # cores
-    samples: int = 0
+    peak_memory: Bytes | None = None  # bytes: the 0.75 quantile of what was seen
+    cpu: Figure | None = None  # cores
+    samples: Count = 0
     name: str = ""
 
 
 class PoolStatus(Struct, frozen=True):
     name: str
-    slots: int
-    priority: int
+    slots: Count
+    priority: Rank
     kind: KindStatus
     why: str = ""  # why not more, as a sentence
     reason: Why | None = None  # the same as data
 
 
 class WorkerStatus(Struct, frozen=True):
-    pid: int
+    pid: Pid
     pool: str
     task: str
     state: str  # starting | running | paused | ending
     why: str
-    memory: int | None
-    cpu: float | None
+    memory: Bytes | None
+    cpu: Figure | None
     started: str  # iso8601
-    paused_for: float
+    paused_for: Seconds
     id: str = ""
-    processes: int = 1
+    processes: Count = 1
     reason: Why | None = None
     value: str = ""
     trouble: str = ""  # it does not do as it is told
@@ -65,8 +65,8 @@ class WorkerStatus(Struct, frozen=True):
 class RunStatus(Struct, frozen=True):
     id: str
     name: str
-    pid: int  # the process manager's
-    node: int  # index into `nodes`
+    pid: Pid  # the process manager's
+    node: Count  # index into `nodes`
     lines: dict[str, Lines]
     state: RunState
     tasks: TaskCounts

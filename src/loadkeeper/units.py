@@ -5,29 +5,43 @@ import re
 from .errors import SettingsError
 from .model import Amount
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(?:i?b)?", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?[0-9]{1,20}")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgtp]?)(?:i?b)?", re.IGNORECASE)
 _SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
-_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", re.IGNORECASE)
+_SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*%")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)?", re.IGNORECASE)
 _DURATIONS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+LARGEST_SIZE = 1 << 60
+"""Bytes: an exbibyte. What is larger is a slip of the hand, and would leave the integers of messages and files."""
+LONGEST_DURATION = 100 * 366 * 86400.0
+"""Seconds: a century."""
+MOST_NUMBER = 10**12
+MOST_CORES = 1e6
+SHOWN = 60
+"""Characters of what somebody wrote that an error repeats."""
 
 
 def parse_size(text: str) -> int:
     """Bytes from ``2G``, ``200M``, ``1.5GiB`` or a bare number; powers of 1024. Raises SettingsError."""
     match = _SIZE.fullmatch(text.strip())
     if match is None:
-        raise SettingsError(f"{text!r} is not a size; write it as 200M, 2G or 1.5GiB")
-    return int(float(match[1]) * _SIZES[match[2].lower()])
+        raise SettingsError(f"{_short(text)} is not a size; write it as 200M, 2G or 1.5GiB")
+    size = float(match[1]) * _SIZES[match[2].lower()]
+    if size > LARGEST_SIZE:
+        raise SettingsError(f"{_short(text)} is more than any memory; a size goes to {LARGEST_SIZE >> 50} PiB")
+    return int(size)
 
 
 def parse_number(text: str, least: int | None = None) -> int:
     """A whole number, of at least so much. Raises SettingsError."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = None
+    digits = text.strip()
+    number = int(digits) if _NUMBER.fullmatch(digits) else None
     if number is None or (least is not None and number < least):
-        raise SettingsError(f"{text!r} is not a whole number{'' if least is None else f' from {least}'}")
+        raise SettingsError(f"{_short(text)} is not a whole number{'' if least is None else f' from {least}'}")
+    if abs(number) > MOST_NUMBER:
+        raise SettingsError(f"{_short(text)} is more than anybody counts; a number goes to {MOST_NUMBER}")
     return number
 
 
@@ -39,9 +53,11 @@ def parse_duration(text: str) -> float:
     while rest:
         match = _DURATION.match(rest)
         if match is None:
-            raise SettingsError(f"{text!r} is not a duration; write it as 30s, 5m or 1h30m")
+            raise SettingsError(f"{_short(text)} is not a duration; write it as 30s, 5m or 1h30m")
         total += float(match[1]) * _DURATIONS[(match[2] or "s").lower()]
         rest = rest[match.end() :].strip()
+    if total > LONGEST_DURATION:
+        raise SettingsError(f"{_short(text)} is more than a century; write a time as 30s, 5m or 1h30m")
     return total
 
 
@@ -49,10 +65,10 @@ def parse_share(text: str) -> float:
     """A share 0..1 from ``80%``. Raises SettingsError, for more than 100 % too."""
     match = _SHARE.fullmatch(text.strip())
     if match is None:
-        raise SettingsError(f"{text!r} is not a share; write it as 80%")
+        raise SettingsError(f"{_short(text)} is not a share; write it as 80%")
     share = float(match[1]) / 100
     if share > 1:
-        raise SettingsError(f"{text.strip()} is more than there is; a share goes from 0% to 100%")
+        raise SettingsError(f"{_short(text)} is more than there is; a share goes from 0% to 100%")
     return share
 
 
@@ -65,22 +81,28 @@ def parse_cpus(text: str) -> Amount:
     """``90%`` of all CPUs, or a number of cores: ``3.5``. Raises SettingsError."""
     if "%" in text:
         if not (share := parse_share(text)):
-            raise SettingsError(f"{text!r} is no CPU at all; write a share as 90% or a number of cores as 3.5")
+            raise SettingsError(f"{_short(text)} is no CPU at all; write a share as 90% or a number of cores as 3.5")
         return Amount(share=share)
     try:
         cores = float(text)
     except ValueError:
-        raise SettingsError(f"{text!r} is neither a share nor a number of cores; write it as 90% or 3.5") from None
-    if not 0 < cores < float("inf"):
-        raise SettingsError(f"{text!r} cores is not possible; write a share as 90% or a number of cores as 3.5")
+        raise SettingsError(
+            f"{_short(text)} is neither a share nor a number of cores; write it as 90% or 3.5"
+        ) from None
+    if not 0 < cores <= MOST_CORES:
+        raise SettingsError(f"{_short(text)} cores is not possible; write a share as 90% or a number of cores as 3.5")
     return Amount(absolute=cores)
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= SHOWN else text[: SHOWN - 2] + "..")
 
 
 def parse_some_duration(text: str) -> float:
     """A duration above zero. Raises SettingsError."""
     seconds = parse_duration(text)
     if not seconds > 0:
-        raise SettingsError(f"{text!r} is no time at all; write it as 30s, 5m or 1h30m")
+        raise SettingsError(f"{_short(text)} is no time at all; write it as 30s, 5m or 1h30m")
     return seconds
 
 
@@ -88,7 +110,7 @@ def parse_some_memory(text: str) -> Amount:
     """A share or size above zero. Raises SettingsError."""
     amount = parse_memory(text)
     if not amount.of(1.0):
-        raise SettingsError(f"{text!r} is no memory at all; write it as 10% or 2G")
+        raise SettingsError(f"{_short(text)} is no memory at all; write it as 10% or 2G")
     return amount
 
 
@@ -96,7 +118,7 @@ def parse_some_size(text: str) -> int:
     """A size above zero. Raises SettingsError."""
     size = parse_size(text)
     if not size:
-        raise SettingsError(f"{text!r} is no memory at all; write it as 200M or 2G")
+        raise SettingsError(f"{_short(text)} is no memory at all; write it as 200M or 2G")
     return size
 
 

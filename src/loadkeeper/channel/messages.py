@@ -4,7 +4,7 @@ import msgspec
 from msgspec import Struct
 
 from ..errors import ChannelError
-from ..model import GAUGES, Bye, Hello, Name, Report, Verdict, Want, Welcome
+from ..model import GAUGES, PROTOCOL, Bye, Hello, Name, Report, Verdict, Want, Welcome
 from ..status import Status
 
 LARGEST = 64 << 20
@@ -77,7 +77,10 @@ def decode_request(frame: bytes) -> ToLoadManager:
 def decode_reply(frame: bytes) -> FromLoadManager:
     """A message from the load manager. Raises ChannelError when it is none."""
     try:
-        return _from_load_manager.decode(frame)
+        message = _from_load_manager.decode(frame)
+        if isinstance(message, Welcome) and message.protocol != PROTOCOL:
+            raise msgspec.ValidationError(f"it is of version {message.protocol}, and this program speaks {PROTOCOL}")
+        return message
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ChannelError(f"a message from the load manager cannot be read: {error}") from None
 

@@ -117,7 +117,7 @@ def parse_count(text: str) -> int:
     return parse_number(text, 0)
 
 
-_JOBS = re.compile(r"([+-]?)([0-9]+)(%?)")
+_JOBS = re.compile(r"([+-]?)([0-9]{1,9})(%?)")
 
 
 def parse_jobs(text: str) -> int | type[Off]:
@@ -140,6 +140,7 @@ def parse_jobs(text: str) -> int | type[Off]:
 HALTS = {"1": "soon,fail=1", "2": "now,fail=1", "-1": "soon,success=1", "-2": "now,success=1"}
 """GNU parallel's short forms."""
 _HALT = re.compile(r"(soon|now),(fail|success|done)=(?:([0-9]*[1-9][0-9]*)|([0-9.]+%))")
+_DIGITS = 12
 
 
 def parse_halt(text: str) -> Halt | None:
@@ -147,7 +148,7 @@ def parse_halt(text: str) -> Halt | None:
     if text in {"never", "0"}:
         return None
     long = HALTS.get(text, f"soon,fail={text}" if "," not in text else text)
-    if (found := _HALT.fullmatch(long)) is None:
+    if (found := _HALT.fullmatch(long)) is None or len(found[3] or "") > _DIGITS:
         raise SettingsError(f"{text!r} is not a way to halt; write it as now,fail=1, soon,fail=30% or never")
     when, what, count, share = found.groups()
     return Halt(When(when), what, int(count) if count else None, parse_share(share) if share else None, text)

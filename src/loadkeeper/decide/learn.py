@@ -16,11 +16,13 @@ def learn(seen: Seen, memory: Memory, p: Parameters) -> Memory:
     """Take in the exits since the last look, and what a new sweep says about the CPU that kinds want."""
     kinds = dict(memory.kinds)
     for exit in seen.exits:
-        before = kinds.get(exit.kind, Kind())
+        before = kinds.pop(exit.kind, Kind())  # it is the youngest now
         kinds[exit.kind] = learn_exit(before, exit, memory.workers.get(exit.id, Course()), seen, p)
     if seen.swept is not None and seen.swept != memory.load.swept:
         _learn_cpu(kinds, seen, memory, p)
         memory = replace(memory, load=replace(memory.load, swept=seen.swept))
+    for name in list(kinds)[: max(0, len(kinds) - p.kinds)]:
+        del kinds[name]
     return replace(memory, kinds=kinds)
 
 

@@ -7,7 +7,7 @@ workers that live now.
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..model import Decision, Reason
+from ..model import Bytes, Count, Decision, Positive, Reason, Share
 
 NEVER = -1e9
 """A time before all looks. A number, for JSON has no infinity."""
@@ -16,11 +16,11 @@ NEVER = -1e9
 class Kind(Struct, frozen=True):
     """What was learned of tasks that resemble each other."""
 
-    peaks: tuple[int, ...] = ()  # bytes, of the last lives, oldest first
-    fill: float = 1.0  # mean / peak of a life: how full a worker usually is
-    fills: int = 0  # lives that taught it
-    cpu: float | None = None  # cores that one worker wants
-    count: int = 0  # exits seen, those without a usable peak included
+    peaks: tuple[Bytes, ...] = ()  # bytes, of the last lives, oldest first
+    fill: Share = 1.0  # mean / peak of a life: how full a worker usually is
+    fills: Count = 0  # lives that taught it
+    cpu: Positive | None = None  # cores that one worker wants
+    count: Count = 0  # exits seen, those without a usable peak included
 
 
 class Claim(Struct, frozen=True, gc=False, array_like=True):

@@ -25,6 +25,7 @@ class Parameters(Struct, frozen=True, kw_only=True):
 
     # learning
     samples: int = 64  # lives remembered of a kind; older ones fall out, so that a drift of input sizes is followed
+    kinds: int = 1000  # remembered at once, as many as are kept on disk: a service that lives for years does not grow
     change: int = 6  # lives in a row beyond all before them that make what came before forgotten
     quantile: float = 0.75  # of like workers, for the need. simulated: 0.5 gives half as many ends more, 0.95 is slower
     alike: float = 0.8  # a life is like a worker when its peak reached this part of what the worker holds

@@ -80,7 +80,7 @@ def read(directory: str) -> Iterator[Entry]:
             end = place + LENGTH + int.from_bytes(batch[place : place + LENGTH], "big")
             try:
                 yield _decoder.decode(batch[place + LENGTH : end])
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 raise LoadkeeperError(f"{directory} was written by another version: {error}") from None
             place = end
 

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from ..decide import Kind
 from ..errors import LoadkeeperError
+from ..model import Seconds
 
 VERSION = 1
 EVERY = 2.0
@@ -34,7 +35,7 @@ LONGEST = 4096
 class Known(Struct, frozen=True):
     """One kind. ``used``: seconds since the epoch, when it last taught something."""
 
-    used: float
+    used: Seconds
     kind: Kind
 
 

@@ -23,6 +23,8 @@ MOST_BYTES = 64 << 20
 MOST_FILES = 200
 WAITING = 4 << 20
 """Bytes that may wait for the disk; what comes then is dropped, and counted."""
+LARGEST = 256 << 20
+"""Bytes of a batch, packed or not: what waits is one, and its last record may be a message's size. More is no batch."""
 PACE = 0.5
 """Seconds between two batches: what is alike is compressed together."""
 LENGTH = 4
@@ -61,15 +63,24 @@ def _read_file(path: str) -> Iterator[bytes]:
                     return  # cut off as it was made
                 raise LoadkeeperError(f"{path} is no box of this version")
             while len(head := file.read(LENGTH)) == LENGTH:
-                body = file.read(int.from_bytes(head, "big"))
+                body = file.read(min(int.from_bytes(head, "big"), LARGEST))
                 try:
-                    yield zlib.decompress(body)
+                    yield _unpacked(body)
                 except zlib.error:
                     return  # cut off as it was written
     except FileNotFoundError:
         return  # it was rotated away a moment ago
     except OSError as error:
         raise LoadkeeperError(f"{path}: {error.strerror}") from None
+
+
+def _unpacked(body: bytes) -> bytes:
+    """Raises zlib.error for what is none, is not whole, or would be more than any batch is."""
+    unpack = zlib.decompressobj()
+    batch = unpack.decompress(body, LARGEST)
+    if not unpack.eof:
+        raise zlib.error("not a whole batch")
+    return batch
 
 
 def _files(directory: str) -> list[str]:

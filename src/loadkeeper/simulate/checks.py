@@ -2,12 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from math import isfinite
+from reprlib import repr as brief
 from typing import Any
 
 from ..errors import SettingsError, UsageError
+from ..units import LARGEST_SIZE, LONGEST_DURATION, MOST_CORES, MOST_NUMBER
 from .shapes import shape
 from .world import DISTRIBUTIONS, Pool, Sort, World, read_limits, size
 
+MOST_TASKS = 1_000_000
+WIDEST = 20.0
+"""Of a lognormal: e to the 20th is 500 million times the median."""
 GAUGES = ("memory", "cpu", "workers")
 PAUSES = ("auto", "never")
 
@@ -21,7 +26,9 @@ def check(world: World) -> None:
 
 def _problems(world: World) -> Iterator[tuple[str, str]]:
     node = world.node
-    yield "node.cpus", _above_zero(node.cpus)
+    for name in ("name", "group", "about"):
+        yield name, _text(getattr(world, name))
+    yield "node.cpus", _cores(node.cpus)
     for name in ("memory", "swap", "base"):
         yield f"node.{name}", _size(getattr(node, name))
     yield "node.memory", "" if size(node.memory) > 0 else "a node has memory"
@@ -32,9 +39,13 @@ def _problems(world: World) -> Iterator[tuple[str, str]]:
     yield from _surroundings(world)
     yield "pools", "" if world.pools else "a world has work: at least one pool"
     names = [pool.name for pool in world.pools]
+    count = sum(pool.tasks + len(pool.each) for pool in world.pools)
+    yield "pools", "" if count <= MOST_TASKS else f"{count} tasks; a world has {MOST_TASKS} at most"
     for index, pool in enumerate(world.pools):
         place = f"pools[{index}]"
         yield f"{place}.name", "" if names.count(pool.name) == 1 else f"{pool.name!r} is another pool's name"
+        for name in ("name", "kind", "run"):
+            yield f"{place}.{name}", _text(getattr(pool, name) or "")
         yield from _pool(pool, place)
 
 
@@ -43,9 +54,12 @@ def _acts(world: World) -> Iterator[tuple[str, str]]:
     yield "acts.kill", _range(acts.kill)
     for name in ("stop_late", "late_look"):
         share, seconds = getattr(acts, name)
-        yield f"acts.{name}", "" if 0 <= share <= 1 and seconds >= 0 else "[a share from 0 to 1, seconds] is meant"
+        yield (
+            f"acts.{name}",
+            "" if 0 <= share <= 1 and not _seconds(seconds) else "[a share from 0 to 1, seconds] is meant",
+        )
     for name in ("stop", "start", "tell"):
-        yield f"acts.{name}", "" if getattr(acts, name) >= 0 else "seconds are not negative"
+        yield f"acts.{name}", _seconds(getattr(acts, name))
     for name in ("free", "touch"):
         problem = _size(getattr(acts, name))
         yield f"acts.{name}", problem or ("" if size(getattr(acts, name)) > 0 else "bytes a second, above zero")
@@ -53,20 +67,22 @@ def _acts(world: World) -> Iterator[tuple[str, str]]:
 
 def _surroundings(world: World) -> Iterator[tuple[str, str]]:
     for index, event in enumerate(world.events):
-        yield f"events[{index}].at", "" if event.at >= 0 else "before the beginning"
+        yield f"events[{index}].at", _seconds(event.at)
         if event.memory is not None:
             yield f"events[{index}].memory", _size(event.memory)
         if event.cpus is not None:
-            yield f"events[{index}].cpus", _above_zero(event.cpus)
+            yield f"events[{index}].cpus", _cores(event.cpus)
     for index, foreign in enumerate(world.foreign):
         place = f"foreign[{index}]"
         yield f"{place}.memory", _size(foreign.memory)
+        yield f"{place}.from", _seconds(foreign.since)
         yield f"{place}.until", "" if foreign.until > foreign.since else "it ends before it begins"
-        yield f"{place}.ramp", "" if foreign.ramp >= 0 else "seconds are not negative"
-        yield f"{place}.threads", "" if foreign.threads >= 0 else "threads are not negative"
+        yield f"{place}.ramp", _seconds(foreign.ramp)
+        yield f"{place}.threads", "" if 0 <= foreign.threads <= MOST_CORES else f"from 0 to {MOST_CORES:g}"
     for index, broken in enumerate(world.broken):
         known = ", ".join(GAUGES)
         yield f"broken[{index}].gauge", "" if broken.gauge in GAUGES else f"{broken.gauge!r} is none of {known}"
+        yield f"broken[{index}].from", _seconds(broken.since)
         yield f"broken[{index}].until", "" if broken.until > broken.since else "it ends before it begins"
 
 
@@ -78,10 +94,12 @@ def _pool(pool: Pool, place: str) -> Iterator[tuple[str, str]]:
     for name in ("mix", "each"):
         for index, sort in enumerate(getattr(pool, name)):
             yield from _sort(sort, f"{place}.{name}[{index}]")
-    yield f"{place}.arrive", "" if pool.arrive >= 0 else "before the beginning"
-    yield f"{place}.max_workers", "" if pool.max_workers is None or pool.max_workers > 0 else "from 1"
+    yield f"{place}.priority", "" if abs(pool.priority) <= MOST_NUMBER else f"to {MOST_NUMBER}"
+    for name in ("arrive", "grace", "pause_delay", "patience"):
+        yield f"{place}.{name}", _seconds(getattr(pool, name))
+    most = pool.max_workers
+    yield f"{place}.max_workers", "" if most is None or 0 < most <= MOST_NUMBER else f"from 1 to {MOST_NUMBER}"
     yield f"{place}.exit_after", _range(pool.exit_after)
-    yield f"{place}.grace", "" if pool.grace >= 0 else "seconds are not negative"
     yield f"{place}.pause", "" if pool.pause in PAUSES else f"{pool.pause!r} is none of {', '.join(PAUSES)}"
     yield f"{place}.limits", _limits(pool)
 
@@ -89,18 +107,18 @@ def _pool(pool: Pool, place: str) -> Iterator[tuple[str, str]]:
 def _sort(sort: Sort, place: str) -> Iterator[tuple[str, str]]:
     yield f"{place}.seconds", _drawn(sort.seconds, of_sizes=False)
     yield f"{place}.memory", _drawn(sort.memory, of_sizes=True)
-    yield f"{place}.share", "" if sort.share > 0 else "of all tasks, above 0"
+    yield f"{place}.share", "" if 0 < sort.share <= MOST_TASKS else "of all tasks, above 0"
     yield f"{place}.cpu", "" if 0 <= sort.cpu <= 1 else "the share of the time in which a thread wants a core: 0 to 1"
-    yield f"{place}.threads", _above_zero(sort.threads)
+    yield f"{place}.threads", _cores(sort.threads)
     yield f"{place}.hidden", "" if 0 <= sort.hidden <= 1 else "a share of its memory: 0 to 1"
     yield f"{place}.writes", _size(sort.writes)
     if sort.burst is not None:
         period, duty, low = sort.burst
-        right = period > 0 and 0 <= duty <= 1 and 0 <= low <= 1
+        right = 0 < period <= LONGEST_DURATION and 0 <= duty <= 1 and 0 <= low <= 1
         yield f"{place}.burst", "" if right else "[seconds, share of them, share of a core] is meant"
     try:
         shape(sort.shape)
-    except (UsageError, ValueError, TypeError) as error:
+    except (UsageError, ValueError, TypeError, OverflowError) as error:
         yield f"{place}.shape", str(error)
 
 
@@ -112,14 +130,14 @@ def _drawn(given: Any, *, of_sizes: bool) -> str:
     if not isinstance(given, Mapping):
         return _size(given) if of_sizes else _seconds(given)
     if len(given) != 1 or next(iter(given)) not in DISTRIBUTIONS:
-        return f"{given!r} is no distribution; there are {', '.join(DISTRIBUTIONS)}"
+        return f"{brief(given)} is no distribution; there are {', '.join(DISTRIBUTIONS)}"
     ((name, figures),) = given.items()
     count = DISTRIBUTIONS[name]
     if not isinstance(figures, list | tuple) or len(figures) != count:
         return f"{name} takes {count} figures"
     places = {"uniform": (0, 1), "lognormal": (0,), "pareto": (0, 2)}[name]
     for index, figure in enumerate(figures):
-        problem = (_size(figure) if of_sizes else _seconds(figure)) if index in places else _number(figure)
+        problem = (_size(figure) if of_sizes else _seconds(figure)) if index in places else _width(figure)
         if problem:
             return problem
     first, last = figures[0], figures[places[-1]]
@@ -129,33 +147,48 @@ def _drawn(given: Any, *, of_sizes: bool) -> str:
 
 def _size(given: Any) -> str:
     if isinstance(given, bool) or not isinstance(given, int | float | str):
-        return f"{given!r} is no size"
+        return f"{brief(given)} is no size"
     try:
-        return "" if size(given) >= 0 else "a size is not negative"
+        return "" if 0 <= size(given) <= LARGEST_SIZE else f"a size goes from 0 to {LARGEST_SIZE >> 50} PiB"
     except (SettingsError, ValueError, OverflowError) as error:
         return str(error)
 
 
 def _seconds(given: Any) -> str:
-    return _number(given) or ("" if given >= 0 else "seconds are not negative")
+    return _number(given) or ("" if 0 <= given <= LONGEST_DURATION else "seconds go from 0 to a century")
+
+
+def _width(given: Any) -> str:
+    """The second figure of a lognormal or Pareto distribution."""
+    return _number(given) or ("" if 0 < given <= WIDEST else f"from above 0 to {WIDEST}")
 
 
 def _number(given: Any) -> str:
-    right = isinstance(given, int | float) and not isinstance(given, bool) and isfinite(given)
-    return "" if right else f"{given!r} is no number"
+    right = isinstance(given, float) and isfinite(given)
+    right = right or (isinstance(given, int) and not isinstance(given, bool) and abs(given) <= LARGEST_SIZE)
+    return "" if right else f"{brief(given)} is no number"
 
 
-def _above_zero(given: float) -> str:
-    return "" if isfinite(given) and given > 0 else f"{given!r} is not above zero"
+def _cores(given: float) -> str:
+    return "" if 0 < given <= MOST_CORES else f"{brief(given)} is not above zero, or above {MOST_CORES:g}"
+
+
+def _text(given: str) -> str:
+    return "" if given.isascii() or given.isprintable() else "a text of characters that can be printed"
 
 
 def _range(given: tuple[float, float]) -> str:
-    return "" if 0 <= given[0] <= given[1] else f"{list(given)} does not go from the least to the most"
+    return (
+        "" if 0 <= given[0] <= given[1] <= LONGEST_DURATION else f"{list(given)} does not go from the least to the most"
+    )
 
 
 def _limits(pool: Pool) -> str:
     try:
-        read_limits(pool)
-    except (SettingsError, ValueError, TypeError) as error:
+        limits = read_limits(pool)
+    except (SettingsError, ValueError, TypeError, OverflowError) as error:
         return str(error)
-    return ""
+    sizes = (limits.memory_gap, limits.memory_per_worker or 0, limits.memory_need or 0)
+    if not all(0 <= size <= LARGEST_SIZE for size in sizes):
+        return f"a size goes from 0 to {LARGEST_SIZE >> 50} PiB"
+    return _seconds(limits.max_pause) or ("" if limits.give_up is None else _seconds(limits.give_up))

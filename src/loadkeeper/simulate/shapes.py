@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
+from reprlib import repr as brief
 
 from ..errors import UsageError
 
@@ -77,11 +78,13 @@ def shape(given: object) -> Shape:
     """By name, or from a list of ``[progress, share]``. Raises UsageError."""
     if isinstance(given, str):
         if given not in NAMED:
-            raise UsageError(f"shape {given!r} is not known; there are {', '.join(NAMED)}, or a list of points")
+            raise UsageError(f"shape {brief(given)} is not known; there are {', '.join(NAMED)}, or a list of points")
         return Shape(NAMED[given])
     points = _points(given)
     if points is None:
-        raise UsageError(f"shape {given!r} is neither a name nor a list of [progress, share] that rises in progress")
+        raise UsageError(
+            f"shape {brief(given)} is neither a name nor a list of [progress, share], 0 to 1, that rises in progress"
+        )
     return Shape(points)
 
 
@@ -93,5 +96,7 @@ def _points(given: object) -> Points | None:
         if not isinstance(point, Sequence) or len(point) != 2:
             return None
         points.append((float(point[0]), float(point[1])))
+        if not all(0 <= part <= 1 for part in points[-1]):
+            return None
     ordered = all(a[0] < b[0] for a, b in pairwise(points))
     return tuple(points) if ordered else None

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from ..errors import SettingsError, UsageError
 from ..model import Amount, Limits
-from ..units import parse_cpus, parse_memory, parse_size
+from ..units import SHOWN, parse_cpus, parse_memory, parse_size
 from .shapes import Shape, shape
 
 Size = int | float | str
@@ -121,8 +121,10 @@ def read_world(given: Mapping[str, Any]) -> World:
     """Raises UsageError, which names the field."""
     try:
         return msgspec.convert(given, World)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"world {given.get('name', '?')!r}: {error}; docs/worlds.md describes the fields") from None
+    except (msgspec.ValidationError, RecursionError, UnicodeError) as error:
+        name = given.get("name")
+        shown = name[:SHOWN] if isinstance(name, str) else "?"
+        raise UsageError(f"world {shown!r}: {error}; docs/worlds.md describes the fields") from None
 
 
 def size(given: Size) -> int:
@@ -204,6 +206,8 @@ def read_limits(pool: Pool) -> Limits:
 def _limit(name: str, given: Any) -> Amount | int | float | None:
     if given == "off":
         return None
+    if not isinstance(given, str | int | float):
+        raise SettingsError(f"{name!r} of a pool is a figure or a text")
     if name in _MEMORY:
         return parse_memory(str(given))
     if name in _CPU:

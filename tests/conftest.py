@@ -46,6 +46,7 @@ BUSY = (
     "test_house",
     "test_other_users",
     "test_pid_reuse",
+    "test_secrets",
     "test_sensors",
     "test_settings_from_files",
     "test_show_",

@@ -10,6 +10,7 @@ import click
 
 from . import __version__
 from .errors import LoadkeeperError
+from .masking import masked
 
 VERBS = {
     "run": ("run", "Run a list of commands or a number of workers inside the node's limits."),
@@ -111,10 +112,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         click.echo(error.format_message(), err=True)
         sys.exit(2)
     except click.ClickException as error:
-        click.echo(f"loadkeeper: {error.format_message()}", err=True)
+        click.echo(f"loadkeeper: {masked(error.format_message())}", err=True)
         sys.exit(2)
     except LoadkeeperError as error:
-        click.echo(f"loadkeeper: {error}", err=True)
+        click.echo(f"loadkeeper: {masked(str(error))}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         _leave_stdout()

@@ -5,6 +5,7 @@ import signal
 from math import ceil
 from typing import NamedTuple
 
+from ..masking import masked
 from ..model import Reason, Want, Why
 from ..record.report import MOST_FAILED
 from ..settings import Halt, When
@@ -92,7 +93,7 @@ class Halting:
         self._halted = True
         self.parallel_code = _parallel_code(rule, task)
         what = {"fail": "failed", "success": "succeeded", "done": "finished"}[rule.what]
-        command = task.command.decode("utf-8", "backslashreplace")
+        command = masked(task.command.decode("utf-8", "backslashreplace"))
         rest = "what runs may finish" if rule.when is When.SOON else "what runs is ended"
         if rule.when is When.NOW:
             self._why = Why(Reason.HALT)

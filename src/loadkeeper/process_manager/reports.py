@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 
 from ..act.worker import Exit, Worker
 from ..linux.process import own_peak
+from ..masking import masked
 from ..model import Outcome, PoolReport, Report, RunState, TaskCounts, Want, WorkerExit, WorkerReport
 from ..sources.base import Task
 from .job import Job
 
 SHOWN = 60
 """Characters of a value that people are shown."""
+LOOKED_AT = 4096
+"""Bytes of it in which a password is looked for: one that is cut in two would not be known for one."""
 
 
 @dataclass
@@ -143,6 +146,6 @@ def _worker(worker: Worker, patience: float, now: float, trouble: str) -> Worker
         floor=task.floor,
         patience=patience,
         leaf=worker.leaf.path if worker.leaf else None,
-        value=task.value[:SHOWN].decode("utf-8", "backslashreplace"),
+        value=masked(task.value[:LOOKED_AT].decode("utf-8", "backslashreplace"))[:SHOWN],
         trouble=trouble,
     )

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from ..act.reap import Left
 from ..act.worker import Exit, Worker
+from ..masking import masked
 from ..model import Figures, Outcome, Reason, TaskCounts, Verdict, Why, WorkerState
 from ..record.events import EventLog
 from ..record.report import Summary, last_line
@@ -196,7 +197,7 @@ def task_name(task: Task) -> str:
 
 def readable(text: bytes, most: int) -> str:
     """At most so many characters, and none that a terminal would act on."""
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text.decode("utf-8", "backslashreplace"))
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in masked(text.decode("utf-8", "backslashreplace")))
     return shown if len(shown) <= most else shown[: most - 3] + "..."
 
 

@@ -1,8 +1,12 @@
 """Fitting text into a terminal: what a character takes, cutting, wrapping. Control characters never get through."""
 
+from ..masking import masked
+
 
 def clean(text: str) -> str:
-    """``text`` without anything that a terminal would act on: task values and names are other people's."""
+    """``text`` without anything that a terminal would act on, for task values and names are other people's, and without
+    passwords in addresses."""
+    text = masked(text)
     if text.isascii() and text.isprintable():
         return text
     return "".join(c if c.isprintable() else "?" for c in text)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..masking import masked
 from .base import Task
 from .placeholders import PLAIN, Placeholder, Syntax
 
@@ -94,7 +95,7 @@ class Template:
             return COMMANDS
         words = [_typed(word) for word in self.words]
         line = words[0] if self.shell else b" ".join(word if word == b"{}" else quote(word) for word in words)
-        return line.decode("utf-8", "backslashreplace")
+        return masked(line.decode("utf-8", "backslashreplace"))
 
     @property
     def kind(self) -> str:
@@ -103,7 +104,7 @@ class Template:
         if self.verbatim:
             return COMMANDS
         if self.shell:
-            return _typed(self.words[0]).decode("utf-8", "backslashreplace")
+            return masked(_typed(self.words[0]).decode("utf-8", "backslashreplace"))
         names = [_typed(word).rsplit(b"/", 1)[-1] for word in self.words]
         name = names[0]
         if _INTERPRETERS.fullmatch(name):
@@ -112,7 +113,7 @@ class Template:
             else:
                 scripts = [n for n in names[1:] if not n.startswith(b"-")]
                 name = scripts[0] if scripts else name
-        return name.decode("utf-8", "backslashreplace")
+        return masked(name.decode("utf-8", "backslashreplace"))
 
     def arguments(self, task: Task) -> list[bytes]:
         """The argument vector of one task."""

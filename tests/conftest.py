@@ -47,6 +47,7 @@ BUSY = (
     "test_other_users",
     "test_pid_reuse",
     "test_secrets",
+    "test_misbehaving_workers",
     "test_sensors",
     "test_settings_from_files",
     "test_show_",

@@ -67,7 +67,7 @@ class User:
         (self.chance.choice(broken) if broken else self.jobs[-1]).begin()
 
     def strike(self) -> None:
-        managers = self.program.managers()
+        managers = [pid for pid in self.program.managers() if b"loadkeeper.load_manager" in command_of(pid)]
         if managers and self.chance.random() < 0.2:
             os.kill(managers[0], signal.SIGKILL)
             self.killed["load managers"] += 1
@@ -123,7 +123,8 @@ class Job:
         assert self.done
         assert all(number in Logged(str(self.log)) for number in range(1, TASKS + 1))
         printed = (self.user.program.root / f"out{self.number}").read_text()
-        assert all(f"done {task}\n" in printed for task in self.tasks)
+        lost = [task for task in self.tasks if f"done {task}\n" not in printed]
+        assert not lost, (lost, printed, self.log.read_text())
 
 
 @contextmanager
@@ -191,7 +192,7 @@ def finish(everybody: list[User], group: MemoryGroup) -> int:
 
 @pytest.mark.timeout(240)
 def test_runs_of_three_users_are_started_and_killed(open_path, record_property):
-    record_property("measured", round_of(25, open_path, 1))
+    record_property("measured", round_of(20, open_path, 1))
 
 
 @pytest.mark.long

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ..linux.gauges import Gauge, read_once
 from ..linux.hierarchy import Level, parse_membership, parse_mounts, shown_by_lxcfs
+from ..linux.proc import PROC
 from . import readings
 from .bounds import MACHINE, Bound, Grant, affinity_bound, grant, machine_ad_path
 from .levels import Ancestry, ancestry
@@ -49,7 +50,7 @@ class Surroundings:
 
     def _search(self, membership: bytes | None) -> None:
         mountinfo = read_once(f"{self._proc_root}/self/mountinfo") or b""
-        self._numbered_anew = shown_by_lxcfs(mountinfo, "/proc/stat")
+        self._numbered_anew = shown_by_lxcfs(mountinfo, f"{PROC}/stat")
         found = ancestry(parse_mounts(mountinfo), parse_membership(membership or b""), self._sys_root)
         if found.places() == self.ancestry.places():
             return  # the same levels: their files stay open

@@ -10,6 +10,7 @@ from support.children import DAEMON, Crew, leaf_base, named, state, until
 
 from loadkeeper.act import look
 from loadkeeper.act.pause import Found, assert_all, pause_all, resume_all
+from loadkeeper.act.throttle import Throttle
 from loadkeeper.act.worker import Worker
 from loadkeeper.linux import proc
 from loadkeeper.linux.cgroup import Leaf
@@ -340,3 +341,22 @@ def test_repr_names_it(crew):
     worker = crew.worker("sleep", "100")
     assert isinstance(worker, Worker)
     assert worker.id in repr(worker)
+
+
+# ------------------------------------------------------------------------------------------------- a share of the CPU
+
+
+def test_who_is_held_to_a_share_of_the_cpu_spends_no_timeout_meanwhile(crew):
+    worker = crew.worker("sleep", "60.4713")
+    throttle = Throttle()
+    began = now()
+    throttle.set({worker: 0.25}, began)
+    while now() < began + 2:
+        throttle.turn(now())
+        time.sleep(max(0.0, min(throttle.due(now()) - now(), 0.05)))
+    throttle.set({}, now())
+    passed = now() - worker.started
+    assert not worker.standing()
+    assert 0.1 * passed < worker.active(now()) < 0.5 * passed
+    worker.pause(now(), WHY)
+    worker.resume(now())

@@ -155,3 +155,22 @@ def test_imports_are_read_from_every_form(tmp_path):
         "def f():\n    from ..sense.node import X\n    import loadkeeper.decide\n    from .. import guard\n"
     )
     assert sorted(imports(file, tmp_path)) == ["decide", "guard", "sense"]
+
+
+STAMPS = {
+    "commands/kinds.py",
+    "load_manager/__init__.py",
+    "load_manager/keeping.py",
+    "load_manager/knowledge.py",
+    "process_manager/__init__.py",
+    "process_manager/records.py",
+    "record/events.py",
+    "record/pruning.py",
+}
+"""Where the wall's clock is read: for times that people read, and for the age of files. It may jump by hours; whatever
+is waited for or held against a limit is CLOCK_MONOTONIC."""
+
+
+def test_the_wall_clock_is_read_for_stamps_alone():
+    found = {str(path.relative_to(ROOT)) for path in files() if "time.time()" in path.read_text()}
+    assert found == STAMPS

@@ -1,5 +1,6 @@
 """Printing: whole tasks, in order or as they come, with tags, and nothing lost."""
 
+import errno
 import os
 import tempfile
 import threading
@@ -138,3 +139,39 @@ def test_thousands_that_wait_for_the_first_take_few_descriptors_and_their_file_i
     spool = reader.printer._spool
     assert os.fstat(spool._file).st_size == 0
     assert reader.close() == (b"first\n" + b"".join(texts.values()), b"")
+
+
+# ------------------------------------------------------------------------------------------------------------ bad disks
+
+
+def test_what_a_disk_does_not_give_back_is_told_and_has_no_receipt(tmp_path, monkeypatch):
+    """The other tasks' output is printed, and nobody waits for ever."""
+    files = OutputFiles(str(tmp_path))
+    target = os.open(tmp_path / "out", os.O_RDWR | os.O_CREAT)
+    printer = Printer(files, target, target)
+    bad = files.take()
+    real = os.pread
+
+    def read(descriptor, size, place):
+        if descriptor == bad.stdout:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(descriptor, size, place)
+
+    monkeypatch.setattr(output.os, "pread", read)
+    for number, streams in enumerate((files.take(), bad, files.take()), 1):
+        os.write(streams.stdout, b"%d\n" % number)
+        printer.put(number, streams, receipt=number)
+    assert printer.close(20)
+    assert [receipt for receipt, _ in printer.receipts()] == [1, 3]
+    assert [(number, error.errno) for number, error in printer.unread()] == [(2, errno.EIO)]
+    monkeypatch.undo()
+    assert os.pread(target, 100, 0) == b"1\n3\n"
+    os.close(target)
+
+
+def test_a_directory_that_somebody_tidied_up_is_made_again(tmp_path):
+    files = OutputFiles(str(tmp_path / "run"))
+    streams = files.take()
+    assert os.write(streams.stdout, b"x") == 1
+    files.drop(streams)
+    files.close()

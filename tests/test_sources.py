@@ -186,3 +186,26 @@ def test_the_first_value_is_read_and_nothing_behind_it(separator):
     os.close(write)
     assert first(read, separator) == b""
     os.close(read)
+
+
+def test_a_stream_that_breaks_ends_and_says_so():
+    """Whatever broke: a run must not wait for ever."""
+
+    def broken(values):
+        for value in values:
+            if value == b"b":
+                raise MemoryError
+            yield (value,)
+
+    read, write = os.pipe()
+    os.write(write, b"a\nb\nc\n")
+    woken = threading.Event()
+    source = Stream(read, woken.set, rows=broken)
+    deadline = time.monotonic() + 10
+    while not source.exhausted() and time.monotonic() < deadline:
+        if source.take() is None:
+            woken.wait(0.1)
+    assert source.exhausted()
+    assert "cannot be read to its end: MemoryError" in source.fault
+    os.close(read)
+    os.close(write)

@@ -271,7 +271,8 @@ def _plain_with_original_limit(
         pid = _plain(program, arguments, environment, descriptors)
         _set_limit(pid, _NOFILE, (_original_soft, hard))
         return pid
-    resource.setrlimit(_NOFILE, (_original_soft, hard))
+    lowered = _original_soft if hard == resource.RLIM_INFINITY else min(_original_soft, hard)  # it may have changed
+    resource.setrlimit(_NOFILE, (lowered, hard))
     try:
         return _plain(program, arguments, environment, descriptors)
     finally:

@@ -293,6 +293,20 @@ def test_a_start_that_hangs_is_said_and_recovered_from(program, hanging):
     assert sorted(out.split()) == [b"1", b"2", b"3"]
 
 
+def test_who_was_being_started_is_ended_with_a_killed_process_manager(program, hanging):
+    """It has no mark before its exec, and nobody reported it."""
+    path, release = hanging
+    run = program.start("run", "--pause", "stop", "--name", "r", str(path), ":::", "1")
+    wait_until(lambda: b"does not answer" in program.call("explain").stdout, 15, "nobody says so")
+    begun = [int(pid) for pid in Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()]
+    assert begun
+    wait_until(lambda: program.ask() is not None, 5, "nobody looks")
+    run.kill()
+    run.wait(10)
+    wait_until(lambda: all(state_of(pid) in ("", "Z") for pid in begun), 5, "it waits to be executed")
+    release()
+
+
 @pytest.mark.long
 def test_with_control_groups_only_the_worker_hangs(program, hanging):
     path, release = hanging

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from .linux import proc
 from .linux.cgroup import Leaf, leaves
-from .linux.members import marked
+from .linux.members import Key, marked
 from .linux.process import Process, ended
 from .model import WorkerReport
 
@@ -56,15 +56,22 @@ class Guard:
         """Whose leftovers are being ended."""
         return {left.run for left in self._left}
 
-    def orphaned(
-        self, run: str, workers: Iterable[WorkerReport], grace: float, now: float, below: str | None = None
+    def orphaned(  # noqa: PLR0913, PLR0917 - all that is known of the dead
+        self,
+        run: str,
+        workers: Iterable[WorkerReport],
+        grace: float,
+        now: float,
+        below: str | None = None,
+        others: Iterable[Key] = (),
     ) -> None:
         """The process manager of ``run`` is dead; ``workers`` are those that it reported last, their control groups are
-        ``below`` a directory. Who was frozen with its control group can hear its end again."""
+        ``below`` a directory, ``others`` are children of it that have no mark yet. Who was frozen with its control
+        group can hear its end again."""
         own = leaves(below, run) if below is not None else []
         for leaf in own:
             leaf.thaw()
-        known = {(worker.pid, worker.start_time) for worker in workers}
+        known = {*others, *((worker.pid, worker.start_time) for worker in workers)}
         born_before = TICKS * time.clock_gettime(time.CLOCK_BOOTTIME)
         self._left.append(_Leftovers(run, now + grace, now, born_before, own, known))
 

@@ -282,7 +282,7 @@ class LoadManager:
         for run in [run for run in self._runs.values() if not run.process.alive()]:
             del self._runs[run.id]
             left = [own for worker in run.workers() if (own := credible(worker, run.hello)) is not None]
-            self._guard.orphaned(run.id, left, min(run.hello.grace, GRACE), now, run.hello.leaves)
+            self._guard.orphaned(run.id, left, min(run.hello.grace, GRACE), now, run.hello.leaves, run.begun)
             self._forget(run)
         for name in self._guard.turn(time.monotonic()):
             self._register.withdraw(name)
@@ -319,6 +319,9 @@ class LoadManager:
     def _look(self) -> None:
         now = time.monotonic()
         runs = list(self._runs.values())
+        for run in runs:
+            if run.silent(now):
+                run.note_children()
         held = sum(reading.rss or 0 for reading in self._workers.readings.values())
         node = self._node.read(now, held, self._own.seconds)
         self._sweep(now, runs, node)

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from ..errors import SettingsError
 from ..linux import proc
 from ..linux.cgroup import is_leaf
+from ..linux.members import Key
 from ..linux.process import Process
 from ..model import (
     Decision,
@@ -47,6 +48,7 @@ class Run:
     exits: list[WorkerExit] = field(default_factory=list)  # since the last look
     exits_heard: int = 0
     asked: set[int] = field(default_factory=set)  # workers that the load manager itself sent their end
+    begun: set[Key] = field(default_factory=set)  # while it is silent: children that it did not report
     want: Want = Want.RUN
     wants: dict[str, Want] = field(default_factory=dict)  # of its pools and workers, by name or id
     changes: dict[str, str] = field(default_factory=dict)  # of its settings, by the operator
@@ -87,10 +89,17 @@ class Run:
     def silent(self, now: float) -> bool:
         return self.report is None or now - self.heard_at > SILENT
 
+    def note_children(self) -> None:
+        """It does not answer: whom it starts at this moment (the exec hangs) has no mark yet, and would be found by
+        nobody when it dies. A worker leads its session; a load manager, which may be its child, does not."""
+        found = (proc.stat(pid) for pid in proc.children(self.process.pid))
+        self.begun |= {(stat.pid, stat.start_time) for stat in found if stat is not None and stat.session == stat.pid}
+
     def hear(self, report: Report, now: float) -> bool:
         """Take in a report; True when it changes what should be decided at once."""
         before, self.report, self.heard_at = self.report, report, now
         self.asked.intersection_update({worker.n for worker in report.workers})
+        self.begun = set()
         fresh = [exit for exit in report.exits if exit.number > self.exits_heard]
         if fresh:
             self.exits += fresh

@@ -3,6 +3,8 @@
 from msgspec.structs import replace
 from support.looks import MIB, PAUSED, History, gone, knowing, pool, seen, worker
 
+from loadkeeper.decide import Memory, forgive
+from loadkeeper.decide.memory import Pause
 from loadkeeper.model import Amount, Limits, Reason, Want
 
 
@@ -160,3 +162,12 @@ def test_a_pool_that_is_paused_starts_nothing_and_one_that_is_stopped_ends() -> 
     assert (decision.pools["run/a"].slots, set(decision.ending)) == (0, {"run.0"})
     decision = history.look(seen(0.2, 9000, [worker(1, 10)], pools=(pool(want=Want.DRAIN),)))
     assert (decision.pools["run/a"].slots, decision.paused, decision.ending) == (0, {}, {})
+
+
+def test_time_in_which_nobody_looked_is_nobodys() -> None:
+    """The load manager stood for a minute: no patience is spent by it, and nobody gives up for it."""
+    memory = Memory(paused={"r.1": Pause(10.0, Reason.MEMORY_PAUSE)}, critical={"r": 12.0}, now=20.0)
+    after = forgive(memory, 60.0)
+    assert after.paused["r.1"].since == 70.0
+    assert after.critical == {"r": 72.0}
+    assert after.now == 20.0

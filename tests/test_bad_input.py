@@ -242,3 +242,11 @@ def test_a_terminal_that_goes_away(program):
         screen.close()
         assert process.wait(20) == code
         assert made_file.exists() == made
+
+
+def test_a_state_directory_whose_name_is_no_text(program):
+    program.environment["XDG_STATE_HOME"] = os.fsdecode(b"%s/s\xff" % os.fsencode(program.root))
+    done = program.call("run", "true", ":::", "a")
+    assert done.returncode == 2
+    assert b"is no text; set XDG_STATE_HOME" in done.stderr
+    assert b"Traceback" not in done.stderr

@@ -1,6 +1,7 @@
 """Hostile messages, settings, worlds and files: an error of ours or something in its ranges, never anything else, and
 no memory that grows. In `check` some thousands, in `check long` a million."""
 
+import io
 import json
 import os
 import sqlite3
@@ -15,6 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 from support import fuzz
+from support.people import PAUSED, a_run, a_status, a_worker
 from support.program import wait_until
 
 from loadkeeper.channel.address import places
@@ -32,6 +34,7 @@ from loadkeeper.channel.messages import (
     encode,
 )
 from loadkeeper.commands import origins
+from loadkeeper.commands.moments import parse_moment
 from loadkeeper.commands.options import (
     parse_count,
     parse_halt,
@@ -80,6 +83,8 @@ from loadkeeper.sense.node import NodeSensor
 from loadkeeper.sense.own import Own
 from loadkeeper.sense.workers import WorkerSensor
 from loadkeeper.settings import change
+from loadkeeper.show.explain import explain, print_explained
+from loadkeeper.show.tables import print_list, print_status
 from loadkeeper.simulate.checks import check
 from loadkeeper.simulate.world import draw_tasks, read_world
 from loadkeeper.status import Status
@@ -108,6 +113,7 @@ WORKERS = [
 ]
 EXITS = [WorkerExit(n, n, "main", "sleep", 1 << 20, 1.0, 2.0, Outcome.DONE, 3.0) for n in range(1, 3)]
 POOLS = [PoolReport("main", "sleep", 3, 0, 4), PoolReport("other", "k", None)]
+A_STATUS = a_status(a_run([a_worker(1), a_worker(2, "paused", PAUSED)]))
 SENSORS = {"gpu": 1.5, "disk": None}
 REPORT = Report(
     "r1", 3, POOLS, WORKERS, EXITS, TaskCounts(3, 1, 2), wants={"r1.1": Want.PAUSE}, changes={"jobs": "3"},
@@ -195,6 +201,29 @@ def reply(random: Random) -> bool:
     sound(whole(message))
     assert decode_reply(encode(message)) == message
     return True
+
+
+def shown(random: Random) -> bool:
+    """What the reading verbs make of any answer."""
+    try:
+        message = decode_reply(fuzz.frame(random, Answer(A_STATUS)))
+    except ChannelError:
+        return False
+    if isinstance(message, Answer):
+        stream = io.StringIO()
+        print_status(message.status, stream)
+        print_list(message.status, stream)
+        print_explained(explain(message.status), stream)
+        assert not set(stream.getvalue()) & set("\0\x1b\r\x07")
+    return True
+
+
+def moment(random: Random) -> bool:
+    word = fuzz.text(random, ["+90s", "10:42:50", "2026-11-26T10:42:50", "10:42", "0001-01-01T00:00", "9999-12-31"])
+    try:
+        return isfinite(parse_moment(word, random.choice((0.0, 1.7e9, 1e11))))
+    except UsageError:
+        return False
 
 
 class Desk:
@@ -509,7 +538,9 @@ class SpoiledJournal:
 
 CASES = {
     "request": (40_000, 480_000),
-    "reply": (20_000, 150_000),
+    "reply": (15_000, 110_000),
+    "shown": (500, 20_000),
+    "moment": (5_000, 20_000),
     "desk": (6_000, 20_000),
     "setting": (50_000, 200_000),
     "settings_file": (4_000, 10_000),
@@ -523,7 +554,7 @@ CASES = {
 
 
 def maker(name: str, directory: Path) -> Any:
-    plain = {"request": request, "reply": reply, "setting": setting, "world": world}
+    plain = {"request": request, "reply": reply, "setting": setting, "world": world, "shown": shown, "moment": moment}
     if name in plain:
         return plain[name]
     if name == "desk":

@@ -40,7 +40,7 @@ def identify(name: str | None) -> Named:
     status = read_status()
     for living in reversed(status.runs):
         if name in (living.id, living.name, None):
-            return Named(living.id, living.name or living.id, datetime.fromisoformat(living.began).timestamp())
+            return Named(living.id, living.name or living.id, _epoch(living.began))
     for bygone in bygone_runs(state_dir(os.environ), {run.id for run in status.runs}):
         header = bygone.header
         if name in (header.run, header.name, None):
@@ -49,6 +49,16 @@ def identify(name: str | None) -> Named:
     if name is None:
         raise UsageError("no run is remembered; `loadkeeper run` makes one")
     raise UsageError(f"there is no run {name}; `loadkeeper explain` without a name tells of the last one")
+
+
+def _epoch(iso: str) -> float:
+    """Raises UsageError for what no load manager of ours tells."""
+    try:
+        return datetime.fromisoformat(iso).timestamp()
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"the load manager tells {iso[:40]!r} for a time; end its runs, and another comes up"
+        ) from None
 
 
 def parse_moment(text: str, began: float) -> float:
@@ -62,7 +72,7 @@ def parse_moment(text: str, began: float) -> float:
         day = datetime.fromtimestamp(began)
         at = datetime.combine(day.date(), datetime.strptime(_with_seconds(text), "%H:%M:%S.%f").time())
         return (at if at >= day.replace(microsecond=0) else at + timedelta(days=1)).timestamp()
-    except (ValueError, SettingsError):
+    except (ValueError, OverflowError, OSError, SettingsError):
         raise UsageError(
             f"--at {text}: write it as 10:42:50 or 2026-11-26T10:42:50, or as +90s from the run's beginning"
         ) from None

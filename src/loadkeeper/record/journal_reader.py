@@ -1,5 +1,6 @@
 """Reading a journal, a living one too: of that what is committed."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -9,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ..errors import LoadkeeperError
-from ..model import Bytes, Count, Figure, Outcome, Pid, Rank, Seconds, Why
+from ..model import Bytes, Count, Figure, Outcome, Pid, Rank, RunId, Seconds, Why
 from .journal import SCHEMA, Event, Fate, Header, Verb, version
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class _reader:
     def __enter__(self) -> "sqlite3.Connection":
         import sqlite3
 
-        self._database = sqlite3.connect(f"file:{quote(self._path)}?mode=ro", uri=True, timeout=2.0)
+        self._database = sqlite3.connect(f"file:{quote(os.fsencode(self._path))}?mode=ro", uri=True, timeout=2.0)
         found = version(self._database)
         if found not in (0, SCHEMA):
             self._database.close()
@@ -118,7 +119,7 @@ def _said(row: tuple[Any, ...]) -> tuple[int, bytes]:
 
 
 class _HeaderRow(Struct, array_like=True):
-    run: str
+    run: RunId
     name: str
     command: str
     pid: Pid

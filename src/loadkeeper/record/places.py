@@ -12,6 +12,8 @@ def state_dir(environment: Mapping[str, str]) -> str:
     """``$XDG_STATE_HOME/loadkeeper``, else ``~/.local/state/loadkeeper``, made if need be. Raises PlaceError."""
     base = environment.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     path = environment.get("LOADKEEPER_STATE_DIR") or f"{base}/loadkeeper"
+    if not _is_text(path):
+        raise PlaceError(f"the state directory {path!r} has a name that is no text; set XDG_STATE_HOME to another")
     try:
         make_private(path)
         if not os.access(path, os.W_OK | os.X_OK):
@@ -38,6 +40,15 @@ def sync_directory(path: str) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _is_text(path: str) -> bool:
+    """Messages name it, and they are text."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def make_private(path: str) -> None:

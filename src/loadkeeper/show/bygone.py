@@ -13,7 +13,7 @@ from ..model import Outcome
 from ..record.journal import NAME, Fate, Header
 from ..units import format_duration
 from .explain import Explained, past
-from .text import clean, cut
+from .text import clean, cut, is_number
 
 TOLD = 20
 """Tasks that did not simply go well and are told of; the others are only counted."""
@@ -71,12 +71,12 @@ def explain_bygone(runs: Sequence[Bygone], name: str) -> list[Explained]:
         if name in (run.header.run, run.header.name):
             return list(_run(run, list(read_outcomes(run.journal))))
     of, _, number = name.rpartition(":")
-    if number.isdecimal():
+    if is_number(number):
         for run in runs if of else runs[:1]:
             if of in ("", run.header.run, run.header.name):
                 return _task(run, list(read_outcomes(run.journal, int(number))), int(number))
     of, _, number = name.rpartition(".")
-    if number.isdecimal():
+    if is_number(number):
         for run in runs:
             if of == run.header.run:
                 fates = [fate for fate in read_outcomes(run.journal) if fate.worker == int(number)]

@@ -14,7 +14,7 @@ from ..status import PoolStatus, RunStatus, Status, WorkerStatus
 from ..units import format_cores, format_duration, format_size
 from .history import Files, Journals
 from .paper import Paper
-from .text import clean, cut
+from .text import clean, cut, is_number
 
 WORDS = 5
 """Lines of a task's last words."""
@@ -85,7 +85,7 @@ class _Teller:
                 return
         yield from self._former_worker(run, name)
         of, _, number = name.rpartition(":")
-        if number.isdecimal() and of in ("", run.id, run.name):
+        if is_number(number) and of in ("", run.id, run.name):
             yield from self.task(run, int(number))
 
     # ---------------------------------------------------------------------------------------------- runs and pools
@@ -109,7 +109,7 @@ class _Teller:
 
     def worker(self, run: RunStatus, worker: WorkerStatus) -> Iterator[Explained]:
         yield self._worker_now(run, worker)
-        if worker.task.isdecimal():
+        if is_number(worker.task):
             yield from self._past(run, int(worker.task))
 
     def task(self, run: RunStatus, number: int) -> Iterator[Explained]:
@@ -159,7 +159,7 @@ class _Teller:
     def _former_worker(self, run: RunStatus, name: str) -> Iterator[Explained]:
         """A worker that is gone: ``<run>.<n>``."""
         of, _, number = name.rpartition(".")
-        if of != run.id or not number.isdecimal():
+        if of != run.id or not is_number(number):
             return
         for fate in self._journals.fates(run):
             if fate.worker == int(number):

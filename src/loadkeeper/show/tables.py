@@ -136,5 +136,8 @@ def _age(began: str, now: datetime, before: str) -> str:
     """``, up 1 min 5 s``; empty when the beginning is not known."""
     if not began:
         return ""
-    since = (now - datetime.fromisoformat(began)).total_seconds()
+    try:
+        since = (now - datetime.fromisoformat(began)).total_seconds()
+    except (ValueError, TypeError):  # of a load manager that writes times otherwise
+        return ""
     return f"{before}{format_duration(max(0.0, since))}"

@@ -2,6 +2,8 @@
 
 from ..masking import masked
 
+LONGEST_NUMBER = 15
+
 
 def clean(text: str) -> str:
     """``text`` without anything that a terminal would act on, for task values and names are other people's, and without
@@ -10,6 +12,11 @@ def clean(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def is_number(text: str) -> bool:
+    """A number that a task or worker may have: what is longer is none, and no database takes it."""
+    return text.isdecimal() and len(text) <= LONGEST_NUMBER
 
 
 def cells(text: str) -> int:

@@ -62,11 +62,19 @@ TABLE = [
     (["run", "--cpu", "0%", "echo", ":::", "a"], "--cpu", "no CPU"),
     (["run", "echo", "{= $_++ =}", ":::", "a"], "{= $_++ =}", "not there"),
     (["run", "--memory", "off", "--memory-gap", "1G", "echo", ":::", "a"], "--memory-gap", "--memory off"),
+    (["run", "--priority", "1" + "0" * 30, "true", ":::", "a"], "--priority", "anybody counts"),
+    (["run", "--retries", "9" * 5000, "true", ":::", "a"], "--retries", "whole number"),
+    (["run", "-j", "9" * 5000, "true", ":::", "a"], "--jobs", "number of workers"),
+    (["run", "--memory", "9" * 400, "true", ":::", "a"], "--memory", "more than any memory"),
+    (["run", "--timeout", "9" * 400, "true", ":::", "a"], "--timeout", "more than a century"),
+    (["run", "--cpu", "1e300", "true", ":::", "a"], "--cpu", "not possible"),
     (["pause", "nobody"], "nobody", ""),
+    (["explain", "x:" + "9" * 5000], "9999", ""),
+    (["explain", "--at", "9999-12-31T23:59:59"], "no run", ""),
 ]
 
 
-@pytest.mark.parametrize(("words", "what", "hint"), TABLE, ids=[" ".join(row[0]) for row in TABLE])
+@pytest.mark.parametrize(("words", "what", "hint"), TABLE, ids=[" ".join(row[0])[:80] for row in TABLE])
 def test_one_clear_error(program, words, what, hint):
     done = program.call(*words)
     said = done.stderr.decode()

@@ -5,7 +5,7 @@ import re
 from .errors import SettingsError
 from .model import Amount
 
-_NUMBER = re.compile(r"[+-]?[0-9]{1,20}")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,100}")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgtp]?)(?:i?b)?", re.IGNORECASE)
 _SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 _SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*%")

@@ -30,6 +30,7 @@ from .options import (
     JOBS,
     LINE,
     MEMORY,
+    NUMBER,
     POSITIVE,
     PRESSURE,
     SENSOR,
@@ -182,7 +183,7 @@ class Run(click.Command):
 @_option("--grace", type=DURATION, metavar="TIME", default=10.0, help="From TERM to KILL. [10s]")
 @_option("--max-pause", type=SOME_DURATION, metavar="TIME", default=300.0, help="All pauses of an attempt. [5m]")
 @_option("--give-up", type=GIVE_UP, metavar="TIME|never", default=60.0, help="Critical for so long: give up. [60s]")
-@_option("--priority", type=int, default=0, metavar="N", help="Higher goes first. [0]")
+@_option("--priority", type=NUMBER, default=0, metavar="N", help="Higher goes first. [0]")
 @_option("--name", metavar="NAME", default="", help="The run's name in status and list.")
 @_option("--kind", metavar="NAME", default="", help="Tasks of one kind share what is learned. [the program's name]")
 @_option("--lm-command", metavar="COMMAND", help="Start this load manager instead of ours.")

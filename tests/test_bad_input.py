@@ -246,7 +246,7 @@ def test_a_terminal_that_goes_away(program):
             stdout=screen.tty,
             stderr=screen.tty,
         )
-        wait_until(lambda: program.status()["runs"] and program.status()["runs"][0]["workers"], 20, "nothing runs")
+        wait_until(lambda: (runs := program.status()["runs"]) and runs[0]["workers"], 20, "nothing runs")
         screen.close()
         assert process.wait(20) == code
         assert made_file.exists() == made

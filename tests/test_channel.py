@@ -7,13 +7,29 @@ import stat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from loadkeeper.channel.address import Place, listening, place, places, runtime_dir, secure
 from loadkeeper.channel.client import Client
 from loadkeeper.channel.messages import AskStatus, Steer, Steered, decode_reply, decode_request, encode
-from loadkeeper.channel.server import Server, Taken
+from loadkeeper.channel.server import AT_ONCE, Server, Taken
 from loadkeeper.errors import ChannelError, PlaceError
-from loadkeeper.model import Hello, Limits, Report, TaskCounts, Verdict, Want
+from loadkeeper.model import (
+    Hello,
+    Limits,
+    PoolReport,
+    Reason,
+    Report,
+    TaskCounts,
+    Verdict,
+    Want,
+    Welcome,
+    Why,
+    WorkerReport,
+    WorkerState,
+)
+
+A_WORKER = WorkerReport(1, "a", "1", 4000, 5000, 1.0, WorkerState.RUNNING, 2.0)
 
 
 @pytest.fixture
@@ -117,6 +133,64 @@ def test_what_is_no_message_is_counted_and_dropped(here):
         stranger.close(0)
     client.close()
     server.close()
+
+
+def test_a_flood_leaves_time_for_other_things(here):
+    server, client = Server(here), Client(here.socket)
+    for _ in range(900):
+        assert client.send(AskStatus())
+    heard = []
+    while sum(heard) < 900:
+        socket_poller(server.fileno())()
+        heard.append(len(list(server.receive())))
+        assert heard[-1] <= AT_ONCE
+        assert server.pending or sum(heard) >= 900 or heard[-1] < AT_ONCE
+    assert not server.pending
+    client.close()
+    server.close()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"run": "a/b"},
+        {"run": ""},
+        {"number": -1},
+        {"pools": [PoolReport("a", "k", 1), PoolReport("a", "k", 1)]},
+        {"pools": [PoolReport("a/b", "k", 1)]},
+        {"pools": [PoolReport("a\nb", "k", 1)]},
+        {"pools": [PoolReport("a", "k", -1)]},
+        {"workers": [A_WORKER, A_WORKER]},
+        {"workers": [replace(A_WORKER, pool="b")]},
+        {"workers": [replace(A_WORKER, pid=0)]},
+        {"workers": [replace(A_WORKER, pid=1)]},
+        {"workers": [replace(A_WORKER, pid=-1)]},
+        {"workers": [replace(A_WORKER, pid=1 << 31)]},
+        {"workers": [replace(A_WORKER, active=float("nan"))]},
+        {"workers": [replace(A_WORKER, active=-1.0)]},
+        {"workers": [replace(A_WORKER, started=1e308)]},
+        {"workers": [replace(A_WORKER, leaf="x")]},
+        {"sensors": {"memory": 1.0}},
+        {"sensors": {"pressure.io": 1.0}},
+        {"sensors": {"gpu": float("inf")}},
+        {"wants": {"other.1": Want.STOP}},
+        {"tasks": TaskCounts(done=-1)},
+    ],
+    ids=str,
+)
+def test_a_report_that_cannot_be_is_refused(wrong):
+    right = Report("r", 3, [PoolReport("a", "k", 1)], [A_WORKER], [], TaskCounts())
+    assert decode_request(encode(right)) == right
+    with pytest.raises(ChannelError):
+        decode_request(encode(replace(right, **wrong)))
+
+
+def test_what_a_load_manager_says_is_checked_too():
+    verdict = Verdict("r", 1, 3, {}, {1: Why(Reason.MEMORY, reading=float("nan"))}, {})
+    with pytest.raises(ChannelError):
+        decode_reply(encode(verdict))
+    with pytest.raises(ChannelError, match="version"):
+        decode_reply(encode(Welcome(1, 2, protocol=99)))
 
 
 @given(st.binary(max_size=200))

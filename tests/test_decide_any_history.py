@@ -7,7 +7,19 @@ from hypothesis import strategies as st
 from support.looks import GIB, MIB
 
 from loadkeeper.decide import Memory, decide
-from loadkeeper.model import Amount, ExitSeen, Limits, Lines, Outcome, PoolSeen, Seen, Want, WorkerSeen, WorkerState
+from loadkeeper.model import (
+    Amount,
+    Decision,
+    ExitSeen,
+    Limits,
+    Lines,
+    Outcome,
+    PoolSeen,
+    Seen,
+    Want,
+    WorkerSeen,
+    WorkerState,
+)
 
 sizes = st.one_of(st.none(), st.integers(0, 4 * GIB))
 amounts = st.one_of(
@@ -118,6 +130,7 @@ def test_any_history(history: list[Seen], in_order: bool) -> None:
         assert not decision.paused.keys() & decision.ending.keys()
         assert set(decision.pools) >= {pool.id for pool in seen.pools}
         assert all(verdict.slots >= 0 for verdict in decision.pools.values())
+        assert msgspec.msgpack.decode(msgspec.msgpack.encode(decision), type=Decision) == decision, "no run takes it"
         assert 0 < decision.next_look <= 1
         assert 0 < decision.next_sweep <= 1
         backwards = msgspec.structs.replace(seen, workers=seen.workers[::-1], pools=seen.pools[::-1])

@@ -146,3 +146,15 @@ def test_memory_need_is_reserved_instead_of_what_was_learned() -> None:
     why = decision.pools["run/a"].why
     assert why is not None
     assert why.need == 3 * GIB
+
+
+def test_kinds_have_an_end_and_the_youngest_stay() -> None:
+    """A load manager that is a service for years meets names without end."""
+    history = History()
+    names = [f"k{n}" for n in range(DEFAULT.kinds + 50)]
+    for step, name in enumerate(names, 1):
+        history.look(seen(float(step), 8000, exits=(gone(1, 50, kind="old"), gone(2, 50, kind=name))))
+    known = history.memory.kinds
+    assert len(known) == DEFAULT.kinds
+    assert {"old", names[-1]} <= known.keys()
+    assert "k0" not in known

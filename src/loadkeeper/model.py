@@ -32,7 +32,7 @@ Figure = Annotated[float, Meta(ge=-_MOST, le=_MOST)]
 RunId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")]
 PoolName = Annotated[str, Meta(pattern=r"\A[^/\x00-\x1f\x7f]{1,200}\Z")]
 SensorName = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9._-]{0,30}\Z")]
-Name = Annotated[str, Meta(max_length=1 << 20)]  # of the user's own, for people
+Name = Annotated[str, Meta(max_length=1 << 24)]  # of the user's own, for people: a command may have 2 MiB, quoted 8
 
 
 # ---------------------------------------------------------------------------------------------------------- limits
@@ -338,7 +338,7 @@ class Verdict(Struct, frozen=True, tag="verdict"):
     critical: bool = False  # give the tasks back and give up
     exits_heard: Count = 0  # the last exit number that was taken in
     urgent: bool = False  # an ask at a checkpoint becomes a stop at once
-    throttled: dict[Count, Share] = {}  # by the worker's n: the share of each 200 ms that it may run
+    throttled: dict[Count, Positive] = {}  # by the worker's n: the share of each 200 ms that it may run
     figures: Figures | None = None
 
 

@@ -265,9 +265,10 @@ def test_workers_of_a_stopped_process_manager_are_paused_for_memory(tmp_path, pa
         run = only_run(program, 2)
         time.sleep(1.0)
         process.send_signal(signal.SIGSTOP)
-        time.sleep(12)
+        complaint = "nobody stands, and all of them want more than there is"
+        wait_until(lambda: any(stands(pid) for pid in marked(run.id)), 40, complaint)
+        time.sleep(5)
         assert group.oom_kills() == 0
-        assert any(stands(pid) for pid in marked(run.id)), "nobody stands, and all of them want more than there is"
         process.send_signal(signal.SIGCONT)
         _, err = process.communicate(timeout=60)
         assert process.returncode == 0, err

@@ -68,6 +68,13 @@ def named(word: str) -> list[int]:
     return [pid for pid in found if state_of(pid) not in ("Z", "X", "") and b"loadkeeper" not in command_of(pid)]
 
 
+def end(word: str) -> None:
+    """Whom no run can end."""
+    for pid in named(word):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def in_session(session: int) -> list[int]:
     found = []
     for pid in processes():
@@ -184,9 +191,9 @@ def test_who_ignores_term_and_left_session_parent_and_environment(program):
         nobody_left(run, word)
         assert "left behind" not in err
     else:
+        end(word)
         assert f"left behind: process {fled} (sleep {word}), which a worker has started" in err
         assert "control group" in err
-        os.kill(fled, signal.SIGKILL)
 
 
 # ----------------------------------------------------------------------------------------------------- the unkillable
@@ -298,15 +305,15 @@ def test_who_becomes_another_user_may_not_be_signalled_and_that_is_said(open_pat
     try:
         line = f"case {{}} in a) exec {become} --reuid=0 --regid=0 --clear-groups sleep {word};; *) echo {{}};; esac"
         process = plain.start("run", "--timeout", "1", "--grace", "0.3", line, ":::", "a", "b")
-        (pid,) = wait_until(lambda: named(word), 10, "it is not up")
+        wait_until(lambda: named(word), 10, "it is not up")
         wait_until(lambda: "may not signal it" in explained(plain), 20, "it is not said")
         interrupt(process)
         code, out, err, _ = finish(process)
         assert (code, out) == (130, b"b\n")
         assert "it has become another user's (root)" in err
         assert last(err).startswith("1 done, 1 not done")
-        os.kill(pid, signal.SIGKILL)
     finally:
+        end(word)
         plain.close()
 
 
@@ -325,8 +332,8 @@ def test_what_a_worker_leaves_as_another_user_is_named(open_path):
         assert (code, out) == (0, b"a\n")
         assert f"left behind: process {pid} (" in err
         assert "it has become another user's (root)" in err
-        os.kill(pid, signal.SIGKILL)
     finally:
+        end(word)
         plain.close()
 
 

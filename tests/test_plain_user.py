@@ -3,13 +3,12 @@
 import json
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from support.memory_group import memory_group, parent
-from support.plain import NOBODY, PlainProgram, possible
+from support.plain import PlainProgram, possible
 from support.program import marked, state_of, wait_until
 from support.rounds import LIMIT, LOAD, by_loadkeeper, jobs
 
@@ -90,20 +89,6 @@ def test_freeze_is_refused_with_a_reason(plain):
     assert done.returncode == 2
     assert b"--pause freeze" in done.stderr
     assert b"doctor" in done.stderr
-
-
-def test_reading_verbs_of_another_user_see_nothing(plain):
-    plain.start("run", "sleep", ":::", "60")
-    wait_until(lambda: workers(plain, 1), 10, "no worker")
-    other = ["setpriv", f"--reuid={NOBODY - 1}", f"--regid={NOBODY - 1}", "--clear-groups"]
-    stranger = subprocess.run(
-        [*other, plain.python, "-m", "loadkeeper", "status", "--json"],
-        env={**plain.environment, "HOME": "/"},
-        capture_output=True,
-        check=True,
-        timeout=20,
-    )
-    assert json.loads(stranger.stdout)["runs"] == []
 
 
 @pytest.mark.skipif(parent() is None, reason="needs a memory controller of version 1")

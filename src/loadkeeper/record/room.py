@@ -1,15 +1,17 @@
 """Room on the file systems that a run writes to. Where there is little, nothing new is started; what ended while there
 was none cannot be trusted to have written all that it had to say.
 
-What a file system says is free is not all ours where there is a quota: whether something can be written is tried, too.
+What a file system says is free is not all ours where there is a quota: there it is tried whether something can be
+written, too.
 """
 
-import contextlib
 import errno
 import os
 from collections.abc import Iterable
 
 from msgspec import Struct
+
+from ..linux.quotas import may_have_a_quota
 
 RESERVE = 16 << 20
 """Bytes that must be free for another start ..."""
@@ -21,12 +23,11 @@ EVERY = 0.1
 """Seconds between two looks ..."""
 PLENTY = 4 << 30
 """... and bytes free at the last one that cannot have been written since, however fast the disk."""
-TRIED = 0.01
-"""Seconds between two tries to write ..."""
-TRY = NOTHING
-"""... so many bytes, which takes 20 µs; while it fails ..."""
-TRY_MORE = 1 << 20
-"""... so many, so that what starts then has room for more than a line."""
+TRY = 4096
+"""Bytes that are tried to be written, when an attempt is over and where there may be a quota: more would be slowed down
+by the kernel where much waits for the disk."""
+GROWN = 256
+"""Tries after which they are taken back: an overwritten block says nothing of a new one."""
 USED_UP = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -38,9 +39,9 @@ class Place(Struct):
     reserve: int = 0
     owed: int = 0  # what attempts had written when it was full, and will write again
     full_at: float = float("-inf")
-    tried_at: float = float("-inf")
+    quota: bool = False  # there may be one
     refused: bool = False  # the last try
-    file: int | None = None  # without a name, for tries; -1: none can be made
+    file: int | None = None  # without a name, for tries
 
     @property
     def missing(self) -> int:
@@ -53,12 +54,13 @@ class Room:
 
     def __init__(self, paths: Iterable[str]) -> None:
         places = {_device(path): path for path in map(_existing, paths)}
-        self._places = [Place(path) for path in places.values()]
+        self._places = [Place(path, quota=may_have_a_quota(path)) for path in places.values()]
+        self._tried = float("-inf")
         self._looked = float("-inf")
 
     def look(self, now: float, *, soon: bool = False) -> None:
         """``now``: seconds of CLOCK_MONOTONIC. ``soon``: it matters at this moment."""
-        if soon or now - self._looked >= EVERY:
+        if now - self._tried >= EVERY and (soon or any(place.refused for place in self._places)):
             self._try_all(now)
         if now - self._looked < EVERY and (not soon or all(place.free > PLENTY for place in self._places)):
             return
@@ -81,11 +83,11 @@ class Room:
                 place.owed = 0
 
     def _try_all(self, now: float) -> None:
+        self._tried = now
         for place in self._places:
-            if now - place.tried_at >= (EVERY if place.refused else TRIED):
-                place.tried_at, place.refused = now, _is_refused(place)
-                if place.refused:
-                    place.full_at = now
+            place.refused = place.quota and _is_refused(place)
+            if place.refused:
+                place.full_at = now
 
     @property
     def short(self) -> bool:
@@ -117,29 +119,22 @@ class Room:
 
     def close(self) -> None:
         for place in self._places:
-            if place.file is not None and place.file >= 0:
+            if place.file is not None:
                 os.close(place.file)
-                place.file = -1
+                place.file, place.quota = None, False
 
 
 def _is_refused(place: Place) -> bool:
-    """Nothing can be written here. What was tried is taken back."""
-    if place.file is None:
-        try:
-            place.file = os.open(place.path, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            place.file = None if error.errno in USED_UP else -1
-            return error.errno in USED_UP
-    if place.file < 0:
-        return False
+    """Nothing new can be written here."""
     try:
-        size = TRY_MORE if place.refused else TRY
-        return os.pwrite(place.file, bytes(size), 0) < size
+        if place.file is None:
+            place.file = os.open(place.path, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+        size = os.fstat(place.file).st_size
+        if size >= GROWN * TRY and not place.refused:  # else the room that it makes is what is found
+            os.ftruncate(place.file, size := 0)
+        return os.pwrite(place.file, bytes(TRY), size) < TRY
     except OSError as error:
         return error.errno in USED_UP
-    finally:
-        with contextlib.suppress(OSError):
-            os.ftruncate(place.file, 0)
 
 
 def _existing(path: str) -> str:

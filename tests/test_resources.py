@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.plain import PlainProgram, drop
-from support.program import Program, stands, state_of, wait_until
+from support.program import Program, marked, stands, state_of, wait_until
 
 VALUES = [str(number) for number in range(24)]
 TASK = ("sleep 0.3; echo {}", ":::", *VALUES)
@@ -90,13 +90,14 @@ def test_a_limit_of_descriptors_that_falls_below_what_is_open(program):
 
 def test_workers_are_ended_though_nobody_can_be_looked_at(program):
     run = program.start("run", "-j", "2", "--timeout", "2s", "setsid sleep 60.7 & sleep 60; echo", ":::", "1", "2")
-    workers = [worker.pid for worker in running(program, 2).workers]
+    shown = running(program, 2)
+    wait_until(lambda: len(marked(shown.id)) >= 6, 10, "not all are up")
     resource.prlimit(run.pid, resource.RLIMIT_NOFILE, (8, resource.prlimit(run.pid, resource.RLIMIT_NOFILE)[1]))
     err = run.communicate(timeout=30)[1]
     assert run.returncode == 1, err
     assert err.count(b"ended for --timeout") == 2
     assert b"Traceback" not in err
-    assert not [pid for pid in workers if state_of(pid)]
+    assert marked(shown.id) == []
 
 
 def test_no_descriptors_at_all_is_one_line(program):

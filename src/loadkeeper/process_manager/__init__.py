@@ -13,7 +13,7 @@ from ..act.worker import Exit, Worker
 from ..errors import PlaceError
 from ..linux.forks import try_threads
 from ..linux.process import Process, become_subreaper
-from ..linux.spawn import MachineFull, SpawnError, seal
+from ..linux.spawn import MachineFull, SpawnError, make_room, most_descriptors, seal
 from ..member import Member
 from ..model import Hello, Outcome, Reason, RunState, TaskCounts, Verdict, Want, Why
 from ..record.events import EventLog
@@ -61,6 +61,8 @@ STOOD = 0.02
 """Seconds by which a turn of the loop may be late before the load manager does what is urgent itself."""
 SUSPEND = 2.0
 """Seconds by which a turn of the loop may be late; more was a suspend of the machine, or a stop of this process."""
+TO_LOOK = 4096
+"""Descriptors that are enough to look at everybody with at the end, when no worker would inherit the limit any more."""
 STALE = 1.0
 """Seconds after ^Z until those go on that stood for it, though no load manager says how things stand by now."""
 
@@ -148,6 +150,7 @@ class ProcessManager:
 
     def _close(self, *, fault: bool = False) -> Summary:
         """Nobody is left behind, after a ``fault`` neither; what was written is printed and on disk."""
+        make_room(min(most_descriptors(), TO_LOOK))  # who cannot look finds nobody
         self._actor.end(dict.fromkeys(self._crew.workers.values(), Why(Reason.HALT)), time.monotonic(), kill=True)
         self._reaper.end_leftovers()
         self._name_survivors()

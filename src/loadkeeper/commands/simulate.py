@@ -74,11 +74,12 @@ def _draw(path: Path, recording: "Recording", result: "Result") -> None:
 
 
 def _tell(result: "Result") -> None:
+    from ..show.text import clean
     from ..units import format_duration
 
     done = sum(task.ended_at is not None for task in result.tasks)
     end = "" if result.finished else ", not finished"
-    click.echo(f"{result.world}, {result.policy}, seed {result.seed}: {format_duration(result.makespan)}{end}")
+    click.echo(f"{clean(result.world)}, {result.policy}, seed {result.seed}: {format_duration(result.makespan)}{end}")
     click.echo(f"  {result.makespan_ratio:.2f} x the lower bound of {format_duration(result.lower_bound)}")
     click.echo(f"  {done} of {len(result.tasks)} tasks done, {result.failed} failed, {result.buried} buried")
     click.echo(f"  {result.kernel_kills} killed by the kernel, {result.ended} ended by us, {result.pauses} pauses")

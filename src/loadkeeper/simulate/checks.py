@@ -6,7 +6,7 @@ from reprlib import repr as brief
 from typing import Any
 
 from ..errors import SettingsError, UsageError
-from ..units import LARGEST_SIZE, LONGEST_DURATION, MOST_CORES, MOST_NUMBER
+from ..units import LARGEST_SIZE, LONGEST_DURATION, MOST_CORES, MOST_NUMBER, SHOWN
 from .shapes import shape
 from .world import DISTRIBUTIONS, Pool, Sort, World, read_limits, size
 
@@ -174,7 +174,12 @@ def _cores(given: float) -> str:
 
 
 def _text(given: str) -> str:
-    return "" if given.isascii() or given.isprintable() else "a text of characters that can be printed"
+    """JSON can write half of a character, which nobody can print."""
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        return f"{given[:SHOWN]!r} is no text"
+    return ""
 
 
 def _range(given: tuple[float, float]) -> str:

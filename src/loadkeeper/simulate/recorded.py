@@ -254,7 +254,7 @@ def _shape(curve: list[tuple[float, int]], seconds: float, peak: int) -> list[tu
     points: list[tuple[float, float]] = []
     for part in parts:
         progress, rss = max(part, key=lambda point: point[1])
-        share = min(progress / seconds, 1.0)
+        share = min(max(0.0, progress / seconds), 1.0)
         if not points or share > points[-1][0] + 1e-6:
             points.append((share, rss / peak))
     return points

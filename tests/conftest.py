@@ -2,11 +2,11 @@
 
 import os
 import platform
-import tempfile
 import time
 from pathlib import Path
 
 import pytest
+from support.plain import open_directory
 from support.program import Program
 
 
@@ -28,10 +28,9 @@ def lasting_program(tmp_path_factory):
 
 @pytest.fixture
 def open_path():
-    """As `tmp_path`, for plain users too: each start of pytest closes the ways to that one."""
-    with tempfile.TemporaryDirectory(prefix="loadkeeper-test-") as made:
-        Path(made).chmod(0o755)
-        yield Path(made)
+    """As `tmp_path`, for plain users too."""
+    with open_directory() as made:
+        yield made
 
 
 # ---------------------------------------------------------------------------------------- those that share the machine

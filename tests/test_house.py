@@ -164,6 +164,7 @@ STAMPS = {
     "load_manager/knowledge.py",
     "process_manager/__init__.py",
     "process_manager/records.py",
+    "process_manager/troubles.py",
     "record/events.py",
     "record/pruning.py",
 }

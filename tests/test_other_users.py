@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.plain import NOBODY, SITE, STRANGER, PlainProgram, drop, needs_root, open_way
+from support.plain import NOBODY, SITE, STRANGER, PlainProgram, drop, needs_root, open_directory
 from support.program import state_of, wait_until
 
 from loadkeeper.channel.address import places
@@ -35,9 +35,8 @@ SECRET = b"nobody-else-may-read-this"
 
 
 @pytest.fixture
-def plain(tmp_path):
-    open_way(tmp_path)
-    made = PlainProgram(tmp_path / "p")
+def plain(open_path):
+    made = PlainProgram(open_path / "p")
     yield made
     made.close()
 
@@ -149,14 +148,13 @@ def test_a_verb_of_another_user_is_refused_and_tells_nothing(lasting_plain, word
 
 
 @pytest.fixture(scope="module")
-def lasting_plain(tmp_path_factory):
+def lasting_plain():
     """One run for all who only try to reach it."""
-    directory = tmp_path_factory.mktemp("plain")
-    open_way(directory)
-    made = PlainProgram(directory / "p")
-    running(made, "sleep", ":::", "120.01")
-    yield made
-    made.close()
+    with open_directory() as directory:
+        made = PlainProgram(directory / "p")
+        running(made, "sleep", ":::", "120.01")
+        yield made
+        made.close()
 
 
 ASK = """if True:
@@ -249,9 +247,9 @@ def planted(where, how):
 @pytest.mark.parametrize(
     "how", ["link to a stranger's", "link to ours", "file", "stranger's", "stranger's, open", "ours, open"]
 )
-def test_a_runtime_directory_made_in_advance_is_refused(plain, tmp_path, how):
+def test_a_runtime_directory_made_in_advance_is_refused(plain, open_path, how):
     """In a place like /tmp: everybody may write there, and nobody may rename what is another's."""
-    shared = tmp_path / "shared"
+    shared = open_path / "shared"
     shared.mkdir()
     shared.chmod(0o1777)
     where = shared / f"loadkeeper-{NOBODY}"
@@ -275,9 +273,9 @@ def refused(plain):
     assert not plain.managers(), "something was started"
 
 
-def test_a_place_that_a_stranger_could_swap_is_refused(plain, tmp_path):
+def test_a_place_that_a_stranger_could_swap_is_refused(plain, open_path):
     """Our own directory, mode 0700, in one where everybody may rename what is there."""
-    shared = tmp_path / "shared"
+    shared = open_path / "shared"
     shared.mkdir()
     shared.chmod(0o777)
     plain.environment |= {"LOADKEEPER_RUNTIME_DIR": f"{shared}/mine"}
@@ -288,8 +286,8 @@ def test_a_place_that_a_stranger_could_swap_is_refused(plain, tmp_path):
     assert plain.call("run", "--cpu", "off", "true", ":::", "a").returncode == 0
 
 
-def test_a_place_below_a_strangers_directory_is_refused(plain, tmp_path):
-    theirs = tmp_path / "theirs"
+def test_a_place_below_a_strangers_directory_is_refused(plain, open_path):
+    theirs = open_path / "theirs"
     (theirs / "mine").mkdir(parents=True, mode=0o755)
     os.chown(theirs, STRANGER, STRANGER)
     os.chown(theirs / "mine", NOBODY, NOBODY)
@@ -301,8 +299,8 @@ def test_a_place_below_a_strangers_directory_is_refused(plain, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["stranger's", "stranger's, open", "ours, open", "no sticky bit"])
-def test_a_state_directory_that_others_could_write_to_is_refused(plain, tmp_path, how):
-    shared = tmp_path / "shared"
+def test_a_state_directory_that_others_could_write_to_is_refused(plain, open_path, how):
+    shared = open_path / "shared"
     shared.mkdir()
     shared.chmod(0o777 if how == "no sticky bit" else 0o1777)
     where = shared / "state"
@@ -316,10 +314,9 @@ def test_a_state_directory_that_others_could_write_to_is_refused(plain, tmp_path
     assert not plain.managers()
 
 
-def test_root_meets_no_impostor_in_a_directory_that_it_did_not_name(tmp_path, monkeypatch):
+def test_root_meets_no_impostor_in_a_directory_that_it_did_not_name(open_path, monkeypatch):
     """Root may look after another user's runs where it names the directory; what lies in /tmp is no name."""
-    open_way(tmp_path)
-    where = tmp_path / "loadkeeper-0"
+    where = open_path / "loadkeeper-0"
     where.mkdir(mode=0o755)
     os.chown(where, STRANGER, STRANGER)
     monkeypatch.setattr("loadkeeper.channel.address.runtime_dir", lambda environment: str(where))
@@ -391,14 +388,14 @@ def test_a_run_that_lives_cannot_be_taken_over_or_sent_away(manager):
     other.close()
 
 
-def test_what_a_report_names_by_mistake_is_not_ended_with_its_run(manager, tmp_path):
+def test_what_a_report_names_by_mistake_is_not_ended_with_its_run(manager, open_path):
     """Its process manager dies: whoever leads no session, began before the run, or is the load manager itself lives
     on, and so does who is named by a file that only looks like a control group's."""
     program, client = manager
     lm = program.ask().node.pid
     with sleeper() as elder, sleeper() as manager_of_run, sleeper() as worker, sleeper() as inside:
         bystander = subprocess.Popen(["sleep", "60.04"])  # in our own session
-        fake = tmp_path / "loadkeeper-r1.7"
+        fake = open_path / "loadkeeper-r1.7"
         fake.mkdir()
         (fake / "cgroup.procs").write_text(f"{inside.pid}\n")
         assert isinstance(client.ask(hello(manager_of_run)), Welcome)

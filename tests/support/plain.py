@@ -4,7 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -55,9 +57,9 @@ class PlainProgram(Program):
         return [*self.prefix, self.python, "-m", "loadkeeper", *words]
 
 
-def open_way(directory: Path) -> None:
-    """Other users may pass: pytest's own directories are closed to them."""
-    for path in (directory, *directory.parents):
-        path.chmod(path.stat().st_mode | 0o755)
-        if path.name.startswith("pytest-of-"):
-            return
+@contextmanager
+def open_directory() -> Iterator[Path]:
+    """That other users may pass: each start of pytest closes the ways to its own."""
+    with tempfile.TemporaryDirectory(prefix="loadkeeper-test-") as made:
+        Path(made).chmod(0o755)
+        yield Path(made)

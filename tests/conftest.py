@@ -61,11 +61,36 @@ BUSY = (
 )
 """Files whose tests may run beside each other: nothing in them is about time, load or what else runs on the node."""
 
+GENTLE = (
+    "test_act_",
+    "test_channel",
+    "test_disk_full",
+    "test_events",
+    "test_guard",
+    "test_hostile_values",
+    "test_kinds",
+    "test_linux_",
+    "test_load_manager_",
+    "test_mutual_guard",
+    "test_plain_user",
+    "test_record_",
+    "test_resources",
+    "test_resume_and_results",
+    "test_run_ends",
+    "test_run_list",
+    "test_sense_node",
+    "test_sense_readings",
+    "test_sense_windows",
+)
+"""Files whose tests mostly wait: a few of them at a time leave enough of two cores to each other, not to those above."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.name.startswith(BUSY):
             item.add_marker("beside")
+        elif item.path.name.startswith(GENTLE):
+            item.add_marker("gentle")
 
 
 # ------------------------------------------------------------------------------------------------------- the long modes

@@ -82,7 +82,7 @@ GENTLE = (
     "test_sense_readings",
     "test_sense_windows",
 )
-"""Files whose tests mostly wait: a few of them at a time leave enough of two cores to each other, not to those above."""
+"""Files whose tests mostly wait: a few at a time leave each other enough of two cores; those above would not."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -59,10 +59,10 @@ class Watch:
         live = {worker.id for worker in seen.workers}
         ran = [w.id for w in staying(seen, before) if w.id not in before.paused]
         for id, since in list(self.paused_at.items()):
-            if id in decision.paused and id in live:
-                continue
+            if id in live and (id in decision.paused or id in decision.ending):
+                continue  # an end that is dropped leaves it standing: its pause did not begin anew
             del self.paused_at[id]
-            if id in live and id not in decision.ending and ran and not seen.wants:
+            if id in live and ran and not seen.wants:
                 assert seen.now - since >= DEFAULT.dwell - 1e-6, f"{id} stood for {seen.now - since}"
         for id, why in decision.paused.items():
             if why.reason in MEMORY_PAUSES:

@@ -93,8 +93,9 @@ def flat(samples, record_property, program, count):
     kept = size_of(program.root / "s")
     told = (
         f"{count} tasks: process manager {most(early, 1, 0) / MIB:.1f} then {most(late, 1, 0) / MIB:.1f} MiB, "
-        f"load manager {most(early, 1, 1) / MIB:.1f} then {most(late, 1, 1) / MIB:.1f}; descriptors {most(early, 2, 0)} then "
-        f"{most(late, 2, 0)}; an answer takes {1000 * median(early):.1f} then {1000 * median(late):.1f} ms; "
+        f"load manager {most(early, 1, 1) / MIB:.1f} then {most(late, 1, 1) / MIB:.1f}; "
+        f"descriptors {most(early, 2, 0)} then {most(late, 2, 0)}; "
+        f"an answer takes {1000 * median(early):.1f} then {1000 * median(late):.1f} ms; "
         f"{kept / MIB:.1f} MiB are kept, {kept / count:.0f} bytes a task"
     )
     record_property("measured", told)

@@ -158,6 +158,7 @@ def test_imports_are_read_from_every_form(tmp_path):
 
 
 STAMPS = {
+    "channel/register.py",
     "commands/kinds.py",
     "load_manager/__init__.py",
     "load_manager/keeping.py",

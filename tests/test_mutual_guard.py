@@ -232,6 +232,17 @@ def test_a_place_that_was_tidied_up_is_left(tmp_path):
     assert holder(here.lock) is None
 
 
+@pytest.mark.parametrize("pause", ["stop", "auto"])
+def test_who_stood_by_the_hand_of_a_load_manager_that_died_goes_on(program, pause):
+    """As after the second hand's stop: its process manager does not know of it, and nobody else is left who does."""
+    process = program.start("run", "--pause", pause, "-j", "1", "sleep", ":::", "2", "0.1")
+    worker = only_run(program, 1).workers[0].pid
+    os.kill(worker, signal.SIGSTOP)
+    wait_until(lambda: state_of(worker) == "T", 2, "it does not stand")
+    kill(*[pid for pid in program.managers() if b"load_manager" in command_of(pid)])
+    assert process.wait(20) == 0
+
+
 # -------------------------------------------------------------------------------------------- a stuck process manager
 
 needs_group = pytest.mark.skipif(parent() is None, reason="needs root and a memory controller of version 1")

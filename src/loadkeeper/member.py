@@ -9,6 +9,7 @@ import signal
 import time
 
 import zmq
+from msgspec.structs import replace
 
 from .channel.client import Client
 from .channel.messages import Rejected
@@ -16,7 +17,7 @@ from .channel.register import Register
 from .errors import ChannelError, LoadkeeperError
 from .launcher import Launcher
 from .linux.process import Process
-from .model import Bye, Hello, Report, Verdict, Welcome
+from .model import Bye, Ending, Hello, Report, Verdict, Welcome
 
 HELLO_AGAIN = 0.5
 """Seconds without a Welcome after which the load manager is looked for, or started, once more; doubled each time, up to
@@ -47,6 +48,7 @@ class Member:
         self.hello = hello
         self.verdict: Verdict | None = None
         self.welcome: Welcome | None = None
+        self.ended: dict[int, Ending] = {}  # workers whose end a load manager has seen to itself; the caller takes them
         self.losses = 0  # load managers that died under us
         self.lost_at: float | None = None  # since when there is none; None: there is one, or there never was
         self.fault = ""  # why there is none, for people
@@ -176,6 +178,7 @@ class Member:
                 self.fault = message.error
             elif isinstance(message, Verdict) and self._newer(message):
                 self.verdict = message
+                self.ended.update({n: ending for n, ending in message.ending.items() if ending.asked})
                 fresh = True
         return fresh
 
@@ -191,7 +194,7 @@ class Member:
         self.lost_at, self.fault, self._welcomed_at = None, "", now
         self._launcher.arrived()
         if self._last is not None and self._client is not None:
-            self._client.send(self._last)
+            self._client.send(replace(self._last, confirmed=0))  # it speaks of what another one said
 
     def _lose(self, now: float) -> None:
         """The load manager is dead: no verdict holds, bring up another; at once, unless one after the other died."""

@@ -19,6 +19,8 @@ from .pause import Found, assert_all, pause_all, resume_all
 from .reap import remove_later
 from .states import TABLE, Event
 
+KILL_AGAIN = 0.5
+"""Seconds after a kill by the load manager until ours."""
 CHECK = 0.2
 """Seconds between two looks at whether a paused worker still stands ..."""
 SLOW = 1.0
@@ -76,6 +78,7 @@ class Worker:
         self.ended_for: Why | None = None
         self.killed_at: float | None = None
         self.kill_at: float | None = None
+        self._killed_by_another = False
         self._forgiven = 0.0
         self._checked = 0.0
 
@@ -147,6 +150,10 @@ class Worker:
         """The kernel shows it stopped or frozen, with all its known members."""
         return self.members.stand()
 
+    def stopped_by_another(self) -> bool:
+        """The kernel shows its leader stopped or frozen, whoever did it."""
+        return self.process.stopped() or (self.leaf is not None and self.leaf.frozen())
+
     def exited(self) -> Exit | None:
         """Look whether it has ended; then end what is left of it, and reap it. ``None``: it lives.
 
@@ -158,7 +165,7 @@ class Worker:
         if self.leaf is not None and not self.leaf.remove():
             remove_later(self.run, self.leaf)
         death = self.process.reap()
-        unasked = death.signal == signal.SIGKILL and not self.killed
+        unasked = death.signal == signal.SIGKILL and not self.killed and not self._killed_by_another
         return Exit(death.code, death.signal, peak or death.peak, death.cpu_seconds, self.ended_for, unasked)
 
     def _end_rest(self) -> None:
@@ -227,10 +234,10 @@ class Worker:
         return not asked
 
     def ended_by_another(self, now: float, why: Why, grace: float, *, kill: bool) -> None:
-        """The load manager sent the signal, for we did not: what becomes of it is our doing all the same."""
-        self.enter_end(now, why, now + grace)
-        if kill and self.killed_at is None:
-            self.killed_at = now
+        """The load manager sent the signal, for we did not: what becomes of it is our doing all the same. A kill is
+        sent once more when it lives on, for that does no harm."""
+        self.enter_end(now, why, now + (min(grace, KILL_AGAIN) if kill else grace))
+        self._killed_by_another = self._killed_by_another or kill
 
     def step(self, now: float) -> bool:
         """Whether it is to be killed now. One that is to end and stands (somebody stopped it) is continued."""

@@ -34,6 +34,12 @@ class Place(NamedTuple):
         return f"{self.directory}/lm.sock"
 
     @property
+    def binding(self) -> str:
+        """What the socket is called until it listens: ZeroMQ takes the name that it bound away when it closes, and by
+        then the socket may be another load manager's."""
+        return f"{self.directory}/lm.bind"
+
+    @property
     def log(self) -> str:
         return f"{self.directory}/lm.log"
 

@@ -39,10 +39,16 @@ class Client:
         return True
 
     def receive(self) -> list[FromLoadManager]:
-        """Everything that has arrived. Raises ChannelError for what is no message of ours."""
+        """Everything that has arrived. Raises ChannelError when none of it is a message of ours."""
         messages: list[FromLoadManager] = []
+        fault: ChannelError | None = None
         while self.pending:
-            messages.append(decode_reply(self._socket.recv(zmq.DONTWAIT)))
+            try:
+                messages.append(decode_reply(self._socket.recv(zmq.DONTWAIT)))
+            except ChannelError as error:
+                fault = error
+        if fault is not None and not messages:
+            raise fault
         return messages
 
     def ask(self, message: ToLoadManager, seconds: float = 2.0) -> FromLoadManager:

@@ -5,6 +5,7 @@ taken away when nothing of it is left. Who comes after both of its managers have
 import contextlib
 import os
 import sys
+import time
 
 import msgspec
 from msgspec import Struct
@@ -15,6 +16,8 @@ from ..linux.process import Process
 from ..model import Hello, Name, Pid, RunId, Seconds, Ticks
 from .address import Place, secure
 
+UNFINISHED = 60.0
+"""Seconds after which a file that is being written will never be."""
 LARGEST = 1 << 16
 """Bytes of a file: a line, and more than that is none of ours."""
 
@@ -77,7 +80,10 @@ class Register:
         so is what is of an earlier boot; runs of other pid namespaces that share the directory are left alone."""
         found = []
         for name in self._names():
-            announced = self._read(name)
+            try:
+                announced = self._read(name)
+            except OSError:
+                continue  # gone meanwhile, or not to be read at this moment
             if announced is None or announced.machine.split()[:1] != self._machine.split()[:1]:
                 self.withdraw(name)
             elif announced.machine == self._machine and not announced.alive():
@@ -86,18 +92,28 @@ class Register:
 
     def _names(self) -> list[str]:
         try:
-            return sorted(name for name in os.listdir(self._directory) if "." not in name)
+            names = sorted(os.listdir(self._directory))
         except OSError:
             return []
+        for name in names:
+            if "." in name:
+                self._take_away_if_old(f"{self._directory}/{name}")
+        return [name for name in names if "." not in name]
+
+    @staticmethod
+    def _take_away_if_old(path: str) -> None:
+        """What somebody began to write, and was killed."""
+        with contextlib.suppress(OSError):
+            if time.time() - os.stat(path).st_mtime > UNFINISHED:
+                os.unlink(path)
 
     def _read(self, name: str) -> Announced | None:
+        """None: it is none. Raises OSError."""
         path = self._path(name)
         try:
             with open(path, "rb") as file:
                 announced = msgspec.json.decode(file.read(LARGEST), type=Announced)
-        except FileNotFoundError:
-            return None
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             print(f"loadkeeper: {path} cannot be read and is taken away: {error}", file=sys.stderr)
             return None
         return announced if announced.run == name else None

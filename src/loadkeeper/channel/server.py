@@ -86,8 +86,10 @@ class Server:
         _let_in_only(self._socket, (os.getuid(), 0))
         old = os.umask(0o077)
         try:
-            self._socket.bind(f"ipc://{place.socket}")
-        except zmq.ZMQError as error:
+            self._socket.bind(f"ipc://{place.binding}")
+            os.rename(place.binding, place.socket)
+            self._inode = os.stat(place.socket).st_ino
+        except (zmq.ZMQError, OSError) as error:
             raise PlaceError(f"the socket {place.socket} cannot be made: {error}") from None
         finally:
             os.umask(old)
@@ -137,13 +139,12 @@ class Server:
         return False
 
     def close(self) -> None:
-        """The socket goes before the lock."""
+        """The socket goes before the lock. One that has taken our place stays."""
         self._socket.close()
         self._context.term()
-        try:
-            os.unlink(self._place.socket)
-        except OSError:
-            pass
+        with contextlib.suppress(OSError):
+            if os.stat(self._place.socket).st_ino == self._inode:
+                os.unlink(self._place.socket)
         self._lock.release()
 
 

@@ -122,6 +122,7 @@ class LoadManager:
                 self._second_hand.turn(self._runs.values(), time.monotonic())
                 self._tidy()
         finally:
+            self._second_hand.close()
             self._server.close()
             self._epoll.close()
             if self._knowledge is not None:
@@ -184,7 +185,8 @@ class LoadManager:
     def _joined(self, sender: bytes, hello: Hello) -> None:
         """It is welcomed once nothing of dead runs is left."""
         self._sweep_up()
-        self._newcomers[hello.run] = Newcomer(sender, hello, time.monotonic())
+        before = self._newcomers.get(hello.run)
+        self._newcomers[hello.run] = Newcomer(sender, hello, before.at if before else time.monotonic())
 
     def _welcome(self) -> None:
         now = time.monotonic()
@@ -234,6 +236,8 @@ class LoadManager:
         run = self._runs.get(name)
         if run is not None and run.address == sender:
             self._left(name)
+        elif name in self._newcomers and self._newcomers[name].sender == sender:
+            del self._newcomers[name]
 
     def _left(self, name: str) -> None:
         if name in self._runs and self._runs[name].exits:

@@ -3,10 +3,11 @@
 The process manager may be stopped, swapped out, or stuck in a start (a spawn holds all of it until the child's exec has
 returned: 1.5 s on a FIFO, measured), while its workers take what memory there is. A verdict that wants a pause or an
 end and that is not confirmed in time is made true from here. A stop does no harm when the process
-manager does the same a moment later. An end is told before its signal, so that nobody is asked twice and the worker's
-death is known for ours.
+manager does the same a moment later. An end is told right after its signal, so that the process manager does not ask
+once more and knows the worker's death for ours; what it was told and was not done it could not know of.
 """
 
+import time
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 
@@ -29,8 +30,6 @@ class Act(StrEnum):
 
 PATIENCE = {Act.PAUSE: 0.02, Act.END: 0.1, Act.KILL: 0.02}
 """Seconds in which a process manager confirms what it did. Longer where a second signal would mean `at once`."""
-TOLD = 0.005
-"""Seconds between telling of an end and its signal."""
 TICK = 0.05
 """Seconds between two looks at whom it has stopped or asked."""
 FOR_MEMORY = frozenset({Reason.MEMORY_PAUSE, Reason.LEAD, Reason.BUDGET_PAUSE})
@@ -43,12 +42,13 @@ class _Wanted(Struct):
 
     number: int  # of the verdict that said so first
     at: float
-    told_at: float | None = None  # that we do it
     settled: bool = False  # it was confirmed, or done
 
 
 _Worker = tuple[str, int]
 """Run and number."""
+_Key = tuple[_Worker, Act, bool]
+"""True: an end about which nobody is asked once more, after one that was found needless."""
 
 
 class SecondHand:
@@ -56,13 +56,13 @@ class SecondHand:
 
     def __init__(self, send: Callable[[Run], None]) -> None:
         self._send = send
-        self._wanted: dict[tuple[_Worker, Act], _Wanted] = {}
+        self._wanted: dict[_Key, _Wanted] = {}
         self._held: dict[_Worker, Worker] = {}  # on whom it has laid its hand
         self._ticked = 0.0
 
     def due(self, now: float) -> float:
         """When `turn` wants to be called."""
-        dues = [_due(act, wanted) for (_, act), wanted in self._wanted.items() if not wanted.settled]
+        dues = [wanted.at + PATIENCE[act] for (_, act, _), wanted in self._wanted.items() if not wanted.settled]
         if self._held:
             dues.append(self._ticked + TICK)
         return min(dues, default=now + 3600.0)
@@ -72,14 +72,16 @@ class SecondHand:
             (run.id, worker.n): (run, worker) for run in runs if run.verdict is not None for worker in run.workers()
         }
         before, self._wanted = self._wanted, {}
-        for key, (run, report) in live.items():
+        for worker, (run, report) in live.items():
             assert run.verdict is not None
             act = _act(run.verdict, report)
-            if act is not None:
-                wanted = before.get((key, act)) or _Wanted(run.verdict.number, now)
-                self._wanted[key, act] = wanted
-                if not wanted.settled:
-                    self._see_to(act, wanted, run, report, now)
+            if act is None:
+                continue
+            ending = run.verdict.ending.get(report.n)
+            key = (worker, act, ending is not None and ending.why.recovered is None)
+            wanted = self._wanted[key] = before.get(key) or _Wanted(run.verdict.number, now)
+            if not wanted.settled:
+                self._see_to(act, wanted, run, report, now)
         if now >= self._ticked + TICK:
             self._ticked = now
             self._tick(live, now)
@@ -88,24 +90,18 @@ class SecondHand:
         """We stood: what was wanted before that has the same time again."""
         self._wanted = {key: wanted for key, wanted in self._wanted.items() if wanted.settled}
 
-    def _see_to(self, act: Act, wanted: _Wanted, run: Run, report: WorkerReport, now: float) -> None:
-        """Wait for its process manager; when it does nothing tell that we do it; then do it."""
-        if wanted.told_at is None:
-            assert run.report is not None
-            wanted.settled = run.report.confirmed >= wanted.number
-            if wanted.settled or now < _due(act, wanted):
-                return
-            wanted.told_at = now
-            if act is not Act.PAUSE:
-                run.asked.add(report.n)
-                self._send(run)
-                wanted.told_at = now + TOLD
-        if now >= wanted.told_at:
-            wanted.settled = True
-            self._do(act, run, report, now)
+    def close(self) -> None:
+        """We leave: whoever stands by our hand goes on, for nobody else would continue it."""
+        resume_all([worker for worker in self._held.values() if worker.state is WorkerState.PAUSED], time.monotonic())
 
-    def _do(self, act: Act, run: Run, report: WorkerReport, now: float) -> None:
+    def _see_to(self, act: Act, wanted: _Wanted, run: Run, report: WorkerReport, now: float) -> None:
+        """Wait for its process manager; when it does nothing do it, and tell."""
         assert run.verdict is not None
+        assert run.report is not None
+        wanted.settled = run.report.confirmed >= wanted.number
+        if wanted.settled or now < wanted.at + PATIENCE[act]:
+            return
+        wanted.settled = True
         worker = self._hold(run, report)
         if worker is None:
             return
@@ -113,6 +109,8 @@ class SecondHand:
             pause_all({worker: run.verdict.paused[report.n]}, now)
         else:
             end_all({worker: run.verdict.ending[report.n].why}, now, run.hello.grace, kill=act is Act.KILL)
+            run.asked.add(report.n)
+            self._send(run)
 
     def _hold(self, run: Run, report: WorkerReport) -> Worker | None:
         key = (run.id, report.n)
@@ -135,10 +133,6 @@ class SecondHand:
             if taken_over or _continued(worker, run, now):
                 worker.close()
                 del self._held[key]
-
-
-def _due(act: Act, wanted: _Wanted) -> float:
-    return wanted.told_at if wanted.told_at is not None else wanted.at + PATIENCE[act]
 
 
 def _act(verdict: Verdict, report: WorkerReport) -> Act | None:

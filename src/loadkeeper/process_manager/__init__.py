@@ -57,6 +57,7 @@ class ProcessManager:
         self._late = self._resume_at = 0.0
         self._fresh_from = 0  # a verdict that has not heard this report is of a time before we stood
         self._fresh = False  # a verdict has come that was not obeyed yet
+        self._obeyed = 0  # the number of the last one that was
         self._reports = Reports(job)
         self._halting = Halting()
         self._reaper = Reaper(job.run)
@@ -220,9 +221,8 @@ class ProcessManager:
 
     def _ended_by_another(self, worker: Worker, left: Exit) -> Exit:
         """The load manager sent the signal, for we did not."""
-        verdict = self._member.verdict
-        ending = verdict.ending.get(worker.n) if verdict is not None else None
-        if ending is None or not ending.asked or left.ended_for is not None:
+        ending = self._member.ended.pop(worker.n, None)
+        if ending is None or left.ended_for is not None:
             return left
         return left._replace(ended_for=ending.why, unasked_kill=False)
 
@@ -283,6 +283,8 @@ class ProcessManager:
         fresh, self._fresh = self._fresh, False
         self._acted(self._losses.turn(self._began, now))
         verdict = self._member.verdict
+        if verdict is None:
+            self._obeyed = 0
         if verdict is None or not fresh:
             return
         self._reports.confirmed(verdict.exits_heard)
@@ -292,6 +294,7 @@ class ProcessManager:
         if verdict.heard >= self._fresh_from:
             self._resume(verdict, now)
         self._acted(self._actor.obey(verdict, now))
+        self._obeyed = verdict.number
         if verdict.paused or verdict.ending:
             self._report_soon(now)  # what is not confirmed in time the load manager does itself
         self._teller.heard(verdict)
@@ -357,11 +360,9 @@ class ProcessManager:
         self._report_at = min(self._report_at, max(now, self._reported + ROUTINE) if routine else now)
 
     def _send_report(self, now: float, state: RunState | None = None) -> None:
-        verdict = self._member.verdict
-        number = verdict.number if verdict else 0
         workers = self._crew.workers.values()
         sensors, tasks = self._sensors.readings(now), self._attempts.tasks()
-        self._member.report(self._reports.make(workers, tasks, state or self._state(), sensors, number, now))
+        self._member.report(self._reports.make(workers, tasks, state or self._state(), sensors, self._obeyed, now))
         self._reported, self._report_at = now, now + REPORT
 
     def _state(self) -> RunState:

@@ -140,6 +140,14 @@ class Actor:
         self._bury.discard(worker.n)
         return bury
 
+    def take_over(self, now: float) -> None:
+        """Whoever stands by the hand of a load manager that is gone stands by ours from now on, or nobody would ever
+        continue it."""
+        for worker in self._workers.values():
+            held = worker.state in LIVE and not self.throttles(worker)
+            if held and worker.stopped_by_another() and worker.enter_pause(now, Why(Reason.MEMORY_PAUSE)):
+                self._unsettled.add(worker)
+
     def go_on_alone(self, now: float) -> list[Act]:
         """Nobody decides: when nobody runs, the one that has stood for longest goes on."""
         if self.suspended or any(worker.state in LIVE for worker in self._workers.values()):

@@ -27,6 +27,7 @@ class Losses:
             self._told = member.losses
             self._records.happened(Verb.FOUND, amount=float(member.losses))
             self._say("the load manager died; another one has taken over")
+            self._actor.take_over(now)
         if not member.connected and member.losses == 0 and now - began > LOST:
             raise PlaceError(f"no load manager came up within {LOST:.0f} s; its log is {member.log}")
         if member.lost_at is None:
@@ -38,4 +39,6 @@ class Losses:
                 f"the load manager died and no other one comes up{why}; nothing new is started until one does; "
                 f"its log is {member.log}"
             )
+        if now - member.lost_at >= LOST:
+            self._actor.take_over(now)
         return self._actor.go_on_alone(now) if now - member.lost_at >= LOST else []

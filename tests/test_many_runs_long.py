@@ -25,8 +25,6 @@ USERS = (0, NOBODY, NOBODY - 1)
 TASKS = 12
 AT_ONCE = 2
 """Runs of one user that live at once."""
-SETTLE = 4.0
-"""Seconds between two kills with one user: when both managers die at once, what they left is found by nobody."""
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL, signal.SIGKILL)
 
 ENDS = {0, *(128 + number for number in STOPS), *(-number for number in STOPS)}
@@ -42,21 +40,19 @@ class User:
         self.load = load
         self.chance = chance
         self.jobs: list[Job] = []
-        self.settled = 0.0
         self.killed = {"runs": 0, "load managers": 0}
 
     @property
     def living(self) -> "list[Job]":
         return [job for job in self.jobs if job.run is not None]
 
-    def turn(self, now: float) -> None:
+    def turn(self) -> None:
         """Something happens, or nothing."""
         for job in self.living:
             job.look()
         if len(self.living) < AT_ONCE and self.chance.random() < 0.3:
             self.begin()
-        if now > self.settled and self.living and self.chance.random() < 0.04:
-            self.settled = now + SETTLE
+        if self.living and self.chance.random() < 0.04:
             self.strike()
 
     def begin(self) -> None:
@@ -152,9 +148,9 @@ def round_of(seconds: float, open_path: Path, seed: int) -> str:
     with memory_group(LIMIT) as group:
         with users(open_path, group, seed) as everybody:
             until = time.monotonic() + seconds
-            while (now := time.monotonic()) < until:
+            while time.monotonic() < until:
                 for user in everybody:
-                    user.turn(now)
+                    user.turn()
                 least = min(least, group.available())
                 time.sleep(0.05)
             least = min(least, finish(everybody, group))

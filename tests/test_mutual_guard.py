@@ -5,9 +5,10 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from support.freezer_group import freezer_group
+from support.freezer_group import parent as freezer_parent
 from support.memory_group import memory_group, parent
 from support.program import Program, command_of, marked, stands, state_of, wait_until
 from support.rounds import LIMIT, LOAD
@@ -20,6 +21,7 @@ from loadkeeper.linux.process import Process
 from loadkeeper.model import Hello, Limits
 from loadkeeper.record.journal_reader import read_outcomes
 
+needs_freezer = pytest.mark.skipif(freezer_parent() is None, reason="needs root and a freezer of version 1")
 SLEEPERS = "setsid sleep 71 & (setsid setsid sleep 72 &); sleep {}"
 
 
@@ -138,16 +140,16 @@ def test_a_stopped_load_manager_is_continued(program):
     process.wait(10)
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not os.path.exists("/sys/fs/cgroup/freezer"), reason="needs a v1 freezer")
-def test_a_load_manager_that_hangs_for_good_is_replaced(program, frozen):
+@needs_freezer
+def test_a_load_manager_that_hangs_for_good_is_replaced(program, freezer):
     """A frozen one hears no SIGCONT. The next run finds it there and replaces it, too."""
     process = program.start("run", "-j", "1", "sleep", ":::", "25", "0.1")
     only_run(program, 1)
     (manager,) = program.managers()
-    frozen(manager)
+    freezer.freeze(manager)
     newcomer = program.start("run", "true", ":::", "x")
     time.sleep(11)
-    frozen.thaw()  # SIGKILL waits for the thaw
+    freezer.thaw()  # SIGKILL waits for the thaw
     wait_until(lambda: program.managers() not in ([], [manager]), 3, "no other one comes up")
     assert newcomer.wait(10) == 0
     process.send_signal(signal.SIGTERM)
@@ -155,34 +157,10 @@ def test_a_load_manager_that_hangs_for_good_is_replaced(program, frozen):
 
 
 @pytest.fixture
-def frozen():
-    """Freezes processes, each called with; what cannot be woken by a signal."""
-
-    class Freezer:
-        def __init__(self):
-            self.path = Path(f"/sys/fs/cgroup/freezer/loadkeeper-test-{os.getpid()}-{time.monotonic_ns()}")
-            self.path.mkdir()
-
-        def __call__(self, pid):
-            (self.path / "cgroup.procs").write_text(str(pid))
-            (self.path / "freezer.state").write_text("FROZEN")
-            wait_until(lambda: (self.path / "freezer.state").read_text() == "FROZEN\n", 2, "it does not freeze")
-
-        def thaw(self):
-            (self.path / "freezer.state").write_text("THAWED")
-
-    freezer = Freezer()
-    yield freezer
-    freezer.thaw()
-
-    def removed():
-        try:
-            freezer.path.rmdir()
-        except OSError:
-            return False
-        return True
-
-    wait_until(removed, 10, "the group is not empty")
+def freezer():
+    """Holds processes so that no signal wakes them."""
+    with freezer_group() as group:
+        yield group
 
 
 def test_a_load_manager_that_never_comes_up_again_is_missed(program, tmp_path):
@@ -332,12 +310,12 @@ time.sleep(60)
 # ------------------------------------------------------------------------------------------------------ who never dies
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not os.path.exists("/sys/fs/cgroup/freezer"), reason="needs a v1 freezer")
-def test_who_cannot_die_is_told_and_waited_for_by_nobody(frozen, capsys):
+@needs_freezer
+def test_who_cannot_die_is_told_and_waited_for_by_nobody(freezer, capsys):
     environment = {**os.environ, "LOADKEEPER_WORKER": "undying.1"}
     process = subprocess.Popen(["sleep", "60"], env=environment, start_new_session=True)
     wait_until(lambda: command_of(process.pid).startswith(b"sleep"), 5, "it does not start")
-    frozen(process.pid)
+    freezer.freeze(process.pid)
     guard, began = Guard(), time.monotonic()
     guard.orphaned("undying", [], 0.2, began)
     scans = 0
@@ -348,6 +326,6 @@ def test_who_cannot_die_is_told_and_waited_for_by_nobody(frozen, capsys):
         guard.turn(now)
         time.sleep(0.01)
     assert f"processes {process.pid} do not die" in capsys.readouterr().err
-    frozen.thaw()
+    freezer.thaw()
     process.wait(5)
     wait_until(lambda: "undying" in guard.turn(time.monotonic()), 5, "that it is gone is not seen")

@@ -1,21 +1,16 @@
 """A freezer group of version 1: who is in it when it is frozen takes no signal, SIGKILL neither, until the thaw."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from loadkeeper.linux.gauges import read_once
-from loadkeeper.linux.hierarchy import levels, parse_membership, parse_mounts
+from support.old_groups import make, members, parent_of, remove
 
 
 def parent() -> Path | None:
     """Our own group of the version 1 freezer; ``None`` where there is none that we may make groups in."""
-    mounts = parse_mounts(read_once("/proc/self/mountinfo") or b"")
-    found = levels("freezer", mounts, parse_membership(read_once("/proc/self/cgroup") or b""))
-    directory = Path(found[0].directory) if found else None
-    return directory if directory is not None and os.geteuid() == 0 and os.access(directory, os.W_OK) else None
+    return parent_of("freezer")
 
 
 class FreezerGroup:
@@ -39,34 +34,15 @@ class FreezerGroup:
             time.sleep(0.005)
 
     def members(self) -> list[int]:
-        return [int(pid) for pid in (self.path / "cgroup.procs").read_text().split()]
+        return members(self.path)
 
 
 @contextmanager
 def freezer_group() -> Iterator[FreezerGroup]:
     """Whoever is in it at the end is thawed and killed."""
-    above = parent()
-    assert above is not None
-    group = FreezerGroup(above / f"loadkeeper-test-{os.getpid()}-{time.monotonic_ns()}")
-    group.path.mkdir()
+    group = FreezerGroup(make("freezer"))
     try:
         yield group
     finally:
-        _remove(group)
-
-
-def _remove(group: FreezerGroup) -> None:
-    deadline = time.monotonic() + 10
-    group.thaw()
-    while time.monotonic() < deadline:
-        for pid in group.members():
-            try:
-                os.kill(pid, 9)
-            except ProcessLookupError:
-                pass
-        try:
-            group.path.rmdir()
-            return
-        except OSError:  # busy until the last of it is gone
-            time.sleep(0.01)
-    raise TimeoutError(f"{group.path} cannot be removed")
+        group.thaw()
+        remove(group.path)

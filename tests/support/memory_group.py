@@ -1,25 +1,19 @@
 """A memory control group of version 1 with a limit, for tests on the living kernel. Needs root."""
 
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from loadkeeper.linux.gauges import read_once
-from loadkeeper.linux.hierarchy import levels, parse_membership, parse_mounts
+from support.old_groups import make, parent_of, remove
 
 _ENTER = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
 
 
 def parent() -> Path | None:
     """Our own group of the version 1 memory controller; ``None`` where there is none that we may make groups in."""
-    mounts = parse_mounts(read_once("/proc/self/mountinfo") or b"")
-    found = levels("memory", mounts, parse_membership(read_once("/proc/self/cgroup") or b""))
-    directory = Path(found[0].directory) if found else None
-    return directory if directory is not None and os.geteuid() == 0 and os.access(directory, os.W_OK) else None
+    return parent_of("memory")
 
 
 class MemoryGroup:
@@ -57,29 +51,9 @@ class MemoryGroup:
 @contextmanager
 def memory_group(limit: int) -> Iterator[MemoryGroup]:
     """A group that may use ``limit`` bytes. Whoever is still in it at the end is killed."""
-    above = parent()
-    assert above is not None
-    path = above / f"loadkeeper-test-{os.getpid()}-{time.monotonic_ns()}"
-    path.mkdir()
-    group = MemoryGroup(path)
+    path = make("memory")
     try:
         (path / "memory.limit_in_bytes").write_text(str(limit))
-        yield group
+        yield MemoryGroup(path)
     finally:
-        _remove(path)
-
-
-def _remove(path: Path) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        for pid in (path / "cgroup.procs").read_text().split():
-            try:
-                os.kill(int(pid), 9)
-            except ProcessLookupError:
-                pass
-        try:
-            path.rmdir()
-            return
-        except OSError:  # busy until the last of it is gone
-            time.sleep(0.01)
-    raise TimeoutError(f"{path} cannot be removed")
+        remove(path)

@@ -204,6 +204,11 @@ class WorkerReport(Struct, frozen=True, array_like=True):
     leaf: Name | None = None  # path of its cgroup, where it has one of its own
     value: Name = ""  # the start of what it works on, for people
     trouble: Name = ""  # what is wrong with it, for people: it cannot be killed, it has stopped itself
+    asked: bool = False  # it was asked to stand at its checkpoint and has not come there; no signal was sent
+    stands: bool = False  # it stands at its checkpoint, by its own word; no signal holds it
+    progress: Share | None = None  # how far it is, as it says itself, ...
+    saying: Name = ""  # ... what it is at ...
+    need: Bytes | None = None  # ... and how many bytes it will hold at its peak
 
 
 class PoolReport(Struct, frozen=True):
@@ -372,6 +377,7 @@ class WorkerSeen(Struct, frozen=True, kw_only=True):
     cpu_seconds: Figure = 0.0
     exiting: bool = False  # it shows no memory any more and is not gone yet
     obeyed: Seconds | None = None  # seconds from the last pause signal until it stood; grows while it does not
+    need: Bytes | None = None  # bytes that it has declared to hold at its peak
 
 
 class PoolSeen(Struct, frozen=True, kw_only=True):

@@ -3,7 +3,9 @@
 import difflib
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -52,6 +54,8 @@ class RunSettings(Struct, frozen=True, kw_only=True):
     resume_failed: bool = False  # ... unless it failed
     results: str | None = None  # a directory, or a template of paths, for each task's output
     pause: PauseMode = PauseMode.AUTO
+    checkpoint: str | None = None  # ZeroMQ address: workers are asked over the wire of process-load-manager
+    sigterm_blocking: bool = False  # workers block SIGTERM: they are ended at their checkpoints, or killed
     grace: float = 10.0  # seconds from TERM to KILL
     priority: int = 0
     name: str = ""
@@ -68,6 +72,31 @@ class RunSettings(Struct, frozen=True, kw_only=True):
     exit_parallel: bool = False  # GNU parallel's exit codes
     sensors: dict[str, str | None] = {}  # gauges of the user's own: a line for the shell; None: the entry point
     sensor_every: float = 5.0  # seconds between two readings of one
+
+
+_EXAMPLE = "for example zmq://127.0.0.1:6268"
+
+
+def parse_wire(text: str) -> str:
+    """``tcp://127.0.0.1:6268`` for ``zmq://127.0.0.1:6268``; port 0 takes a free one. Raises SettingsError."""
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise SettingsError(f"{text!r} is no address; {_EXAMPLE}") from None
+    if parts.scheme != "zmq" or not host or port is None or parts.path.strip("/") or parts.query or parts.username:
+        raise SettingsError(f"{text!r} is no address; {_EXAMPLE}")
+    try:
+        address = ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        raise SettingsError(f"{host!r} is no address of this machine; {_EXAMPLE}") from None
+    if not address.is_loopback:
+        raise SettingsError(
+            f"whoever reaches {host} could listen to the workers' publisher, which knows no passwords; "
+            f"only addresses of this machine are taken, {_EXAMPLE}"
+        )
+    shown = f"[{address}]" if address.version == 6 else str(address)
+    return f"tcp://{shown}:{port or '*'}"
 
 
 # --------------------------------------------------------------------------------------------- while the run lives

@@ -1,4 +1,4 @@
-"""Ending workers, several at a time: ask, wait for the grace, kill."""
+"""Ending workers, several at a time: ask at the checkpoint, ask by a signal, wait for the grace, kill."""
 
 import signal
 from collections.abc import Iterable, Mapping
@@ -37,17 +37,24 @@ def end_all(  # noqa: PLR0913 - one ladder, and each of its rungs can be set
     asked = [worker for worker, why in wanted.items() if worker.enter_end(now, why, now if kill else now + grace)]
     if kill:
         _kill([worker for worker in wanted if not worker.killed], now)
-    elif asked:
-        table = look(asked)
-        for worker in asked:
-            worker.members.ask(table, signum, leader_only=stop_to is StopTo.LEADER)
+    else:
+        _ask(asked, signum, leader_only=stop_to is StopTo.LEADER)
 
 
 def tick_all(workers: Iterable["Worker"], now: float) -> float | None:
     """Take the next step of each end that is due; when the next one is, ``None``: none is."""
     workers = list(workers)
     _kill([worker for worker in workers if worker.step(now)], now)
+    _ask([worker for worker in workers if worker.take_signal(now)], signal.SIGTERM)
     return min((worker.kill_at for worker in workers if worker.kill_at is not None and not worker.killed), default=None)
+
+
+def _ask(workers: list["Worker"], signum: int, *, leader_only: bool = False) -> None:
+    if not workers:
+        return
+    table = look(workers)
+    for worker in workers:
+        worker.members.ask(table, signum, leader_only=leader_only)
 
 
 def _kill(workers: list["Worker"], now: float) -> None:

@@ -18,18 +18,19 @@ class Found(StrEnum):
 
     STANDING = "standing"
     RUNNING_ON = "running-on"  # it has not obeyed yet; it was told again
-    AWAITED = "awaited"  # it was told a moment ago, and is slow to obey
+    AWAITED = "awaited"  # it was told, or asked at its checkpoint, a moment ago, and is slow to obey
     CONTINUED = "continued"  # somebody continued it; it was stopped again
     NOT_WANTED = "not-wanted"  # it is not to stand
 
 
-def pause_all(wanted: Mapping["Worker", Why], now: float) -> None:
+def pause_all(wanted: Mapping["Worker", Why], now: float, *, at_once: bool = False) -> None:
     """Stop these workers: each one's leader and group at once, then, looking at all processes together, whoever else
-    belongs, parents first, until a look finds nobody new.
+    belongs, parents first, until a look finds nobody new. Those that can be asked at their checkpoints are, unless all
+    are to stand ``at_once``; `assert_all` sees to the rest.
 
     No effect on those that are paused already (the new why counts) or ending."""
     began = time.monotonic()
-    stopped = [worker for worker, why in wanted.items() if worker.enter_pause(now, why)]
+    stopped = [worker for worker, why in wanted.items() if worker.enter_pause(now, why, at_once=at_once)]
     _stop(stopped)
     for worker in stopped:
         worker.check(now + time.monotonic() - began)

@@ -12,6 +12,7 @@ from ..linux.cgroup import Leaf
 from ..linux.members import Membership, membership
 from ..linux.process import Process
 from ..model import Reason, Why, WorkerState
+from .asks import Ask
 from .end import GRACE, StopTo, end_all, tick_all
 from .look import passes
 from .members import Members
@@ -25,6 +26,18 @@ CHECK = 0.2
 """Seconds between two looks at whether a paused worker still stands ..."""
 SLOW = 1.0
 """... and at whether it has come to stand, once it has taken so many seconds: a look costs 9 µs for each process."""
+SOON = 1.0
+"""Seconds in which one whose memory is wanted back is to end from its checkpoint, before it gets a signal."""
+FOR_MEMORY = frozenset(
+    {
+        Reason.MEMORY_END,
+        Reason.MEMORY_AHEAD,
+        Reason.BUDGET_END,
+        Reason.NEVER_FITS,
+        Reason.CAP,
+        Reason.STOP_IGNORED,
+    }
+)
 
 
 class Exit(NamedTuple):
@@ -56,6 +69,7 @@ class Worker:
         started: float,
         leaf: Leaf | None = None,
         kin: Membership | None = None,
+        ask: Ask | None = None,
     ) -> None:
         self.n = n
         self.id = f"{run}.{n}"
@@ -64,6 +78,7 @@ class Worker:
         self.task = task
         self.process = process
         self.leaf = leaf
+        self.ask = ask
         self.kin = kin or membership(run)
         self.members = Members(self.id, process, self.kin, leaf)
         self.state = WorkerState.STARTING
@@ -71,6 +86,7 @@ class Worker:
         self.paused_since: float | None = None
         self.paused_for = 0.0  # finished pauses
         self.pauses = 0
+        self.asked_at: float | None = None  # it was asked to stand at its checkpoint, and got no signal yet
         self.obeyed: float | None = None  # seconds that the present pause took to hold; None: not yet
         self.undone = 0  # times that somebody else continued it in the present pause, ...
         self.undone_at = 0.0  # ... the last one
@@ -78,6 +94,8 @@ class Worker:
         self.ended_for: Why | None = None
         self.killed_at: float | None = None
         self.kill_at: float | None = None
+        self.signal_at: float | None = None  # it was asked to end at its checkpoint, and gets its signal then
+        self._stopped_at = 0.0
         self._killed_by_another = False
         self._forgiven = 0.0
         self._checked = 0.0
@@ -106,6 +124,10 @@ class Worker:
         self._forgiven += seconds
         if self.paused_since is not None:
             self.paused_since += seconds
+        if self.asked_at is not None:
+            self.asked_at += seconds
+        if self.signal_at is not None:
+            self.signal_at += seconds
         if self.kill_at is not None:
             self.kill_at += seconds
         if self.killed_at is not None:
@@ -184,18 +206,27 @@ class Worker:
 
     # ------------------------------------------------------------------------------- the steps of the acts on several
 
-    def enter_pause(self, now: float, why: Why) -> bool:
-        """Take on the state; True when it is to be stopped now."""
+    def enter_pause(self, now: float, why: Why, *, at_once: bool = False) -> bool:
+        """Take on the state; True when it is to be stopped now. One that may be asked at its checkpoint is, unless it
+        is to stand ``at_once``."""
         before, self.state = self.state, TABLE[self.state, Event.PAUSE]
         if self.state is not WorkerState.PAUSED:
             return False
         self.paused_why = why
         if before is WorkerState.PAUSED:
-            return False
-        self.paused_since = self._checked = now
+            return at_once and self.asked_at is not None and self._stop_instead(now)
+        self.paused_since = self._checked = self._stopped_at = now
         self.pauses += 1
         self.obeyed = None
         self.undone = 0
+        if at_once or self.ask is None or not self.ask.pause(why, now):
+            return True
+        self.asked_at = now
+        return False
+
+    def _stop_instead(self, now: float) -> bool:
+        """It was asked long enough."""
+        self.asked_at, self.obeyed, self._stopped_at = None, None, now
         return True
 
     def leave_pause(self, now: float) -> bool:
@@ -203,6 +234,10 @@ class Worker:
         self.state = TABLE[self.state, Event.CONTINUE]
         if self.paused_since is None:
             return False
+        self.asked_at = None
+        if self.ask is not None and self.state is not WorkerState.ENDING:
+            self.ask.go_on()
+            self.ask.forgive(now - self.paused_since)
         self.paused_for += max(0.0, now - self.paused_since)
         self.paused_since = self.paused_why = None
         return True
@@ -211,12 +246,14 @@ class Worker:
         """What a paused worker does; one that has stood, or is slow to, is looked at each `CHECK` seconds only."""
         if self.state is not WorkerState.PAUSED or self.paused_since is None:
             return Found.NOT_WANTED
-        if now - self._checked < CHECK and (self.obeyed is not None or now - self.paused_since > SLOW):
+        if self.asked_at is not None:
+            return self._check_asked(now, self.asked_at, self.paused_since)
+        if now - self._checked < CHECK and (self.obeyed is not None or now - self._stopped_at > SLOW):
             return Found.STANDING if self.obeyed is not None else Found.AWAITED
         self._checked = now
         if self.standing():
             if self.obeyed is None:
-                self.obeyed = now - self.paused_since
+                self.obeyed = now - self._stopped_at
             return Found.STANDING
         if self.obeyed is None:
             return Found.RUNNING_ON
@@ -224,14 +261,53 @@ class Worker:
         self.undone_at = now
         return Found.CONTINUED
 
+    def _check_asked(self, now: float, asked_at: float, since: float) -> Found:
+        """One that was asked at its checkpoint: where it stands it is stopped besides, unless it stays there; where it
+        does not come in time it is stopped all the same."""
+        assert self.ask is not None
+        if self.ask.stands():
+            if not self.ask.stays:
+                self._stop_instead(now)
+                return Found.RUNNING_ON
+            if self.obeyed is None:
+                self.obeyed = now - since
+            return Found.STANDING
+        self.obeyed = None
+        if now - asked_at < (GRACE if self.ask.busy() else self.ask.patience):
+            return Found.AWAITED
+        self._stop_instead(now)
+        return Found.RUNNING_ON
+
+    @property
+    def stands_by_itself(self) -> bool:
+        """At its checkpoint, by its own word; no signal holds it."""
+        return self.asked_at is not None and self.obeyed is not None
+
     def enter_end(self, now: float, why: Why, kill_at: float) -> bool:
-        """Take on the state; True when it is to be asked now, not for the second time."""
+        """Take on the state; True when it is to get its signal now, not for the second time. One that has checkpoints
+        and was at one lately is asked there, and gets its signal later; one that blocks the signal gets none."""
         asked = self.state is WorkerState.ENDING
-        self.leave_pause(now)
+        stood = self.leave_pause(now)
         self.state = TABLE[self.state, Event.END]
         self.ended_for = self.ended_for or why
         self.kill_at = kill_at if self.kill_at is None else min(self.kill_at, kill_at)
-        return not asked
+        if asked or self.ask is None or kill_at <= now:
+            return not asked
+        if not self.ask.terminate(why, self.kill_at, now) and not self.ask.deaf:
+            return True
+        if not self.ask.deaf:
+            half = (kill_at - now) / 2
+            self.signal_at = now + (min(half, SOON) if why.reason in FOR_MEMORY else half)
+        if stood:
+            self.members.proceed()
+        return False
+
+    def take_signal(self, now: float) -> bool:
+        """The time at its checkpoint is over; True once. One in a critical section has all of its grace."""
+        if self.signal_at is None or now < self.signal_at or self.killed or (self.ask is not None and self.ask.busy()):
+            return False
+        self.signal_at = None
+        return True
 
     def ended_by_another(self, now: float, why: Why, grace: float, *, kill: bool) -> None:
         """The load manager sent the signal, for we did not: what becomes of it is our doing all the same. A kill is

@@ -10,7 +10,7 @@ import click
 from ..errors import SettingsError
 from ..model import GAUGES, Amount, Lines
 from ..sense.capacity import capacity
-from ..settings import Halt, When
+from ..settings import Halt, When, parse_wire
 from ..units import (
     parse_cpus,
     parse_duration,
@@ -162,6 +162,7 @@ SOME_SIZE = Unit[int]("size", parse_some_size)
 DURATION = Unit[float]("time", parse_duration)
 SOME_DURATION = Unit[float]("time", parse_some_duration)
 GIVE_UP = Unit[float]("time", parse_some_duration, "never")
+CHECKPOINT = Unit[str]("address", parse_wire)
 PRESSURE = Unit[dict[str, Lines]]("lines", parse_pressure)
 SENSOR = Unit[tuple[str, str | None]]("sensor", parse_sensor)
 LINE = Unit[tuple[str, Lines]]("lines", parse_line)

@@ -22,6 +22,7 @@ from ..sources.placeholders import Syntax
 from ..sources.template import Template
 from . import inputs, origins
 from .options import (
+    CHECKPOINT,
     COUNT,
     CPUS,
     DURATION,
@@ -180,6 +181,15 @@ class Run(click.Command):
 @_option("--memory-per-worker", type=SOME_SIZE, metavar="SIZE", help="End a worker that holds more.")
 @_option("--memory-need", type=SOME_SIZE, metavar="SIZE", help="Reserve so much for each, instead of what is learned.")
 @_option("--pause", type=click.Choice([mode.value for mode in PauseMode]), default="auto", help="How to pause. [auto]")
+@_option(
+    "--checkpoint",
+    type=CHECKPOINT,
+    metavar="zmq://HOST:PORT",
+    help="Workers of process-load-manager: ask them to pause and end over its wire.",
+)
+@_option(
+    "--sigterm-blocking", is_flag=True, help="Workers block SIGTERM: end them at their checkpoints, KILL after --grace."
+)
 @_option("--grace", type=DURATION, metavar="TIME", default=10.0, help="From TERM to KILL. [10s]")
 @_option("--max-pause", type=SOME_DURATION, metavar="TIME", default=300.0, help="All pauses of an attempt. [5m]")
 @_option("--give-up", type=GIVE_UP, metavar="TIME|never", default=60.0, help="Critical for so long: give up. [60s]")

@@ -18,11 +18,6 @@ def settings_of(options: dict[str, Any]) -> RunSettings:
         value = given.get(name, default)
         return None if value is Off else value
 
-    if given["pause"] == PauseMode.ASK:
-        raise UsageError(
-            "--pause ask needs workers with a checkpoint, and a command has none that it could be asked at; "
-            "--pause stop stops it wherever it is"
-        )
     if given.get("memory") is Off and given.get("memory_gap"):
         raise UsageError(
             "--memory-gap is added to what --memory keeps available, and with --memory off nothing is kept"
@@ -50,6 +45,8 @@ def settings_of(options: dict[str, Any]) -> RunSettings:
         timeout=given.get("timeout"),
         joblog=given.get("joblog"),
         pause=PauseMode(given["pause"]),
+        checkpoint=given.get("checkpoint"),
+        sigterm_blocking=given["sigterm_blocking"],
         grace=given["grace"],
         priority=given["priority"],
         name=_readable(given["name"]),

@@ -24,6 +24,8 @@ class Claims:
     def live(self, worker: WorkerSeen, course: Course, pool: PoolSeen) -> Claim:
         """Once for each worker and sweep, so it counts what each step costs."""
         held, limits = course.rss or 0, pool.limits
+        if worker.need is not None:  # who knows best
+            return bounded(Claim(worker.need, worker.need), max(held, worker.floor), limits.memory_per_worker)
         likeness = self._likeness.get(worker.kind)
         learned = likeness.claim(held) if likeness is not None and limits.memory_need is None else None
         claim = self._of(worker.kind, held, course.slope or 0.0, pool) if learned is None else learned

@@ -32,7 +32,7 @@ from .keeping import Keeping
 from .knowledge import Knowledge
 from .runs import Run, credible
 from .second_hand import SecondHand
-from .seeing import Obedience, Picture, see
+from .seeing import Obedience, Picture, asked_gently, see
 
 LINGER = 0.8
 """Seconds it stays after the last run has left."""
@@ -330,7 +330,7 @@ class LoadManager:
         node = self._node.read(now, held, self._own.seconds)
         self._sweep(now, runs, node)
         if self._decision is not None:
-            self._obedience.note(self._decision.paused, self._workers.readings, now)
+            self._obedience.note(self._decision.paused, self._workers.readings, asked_gently(runs), now)
         throttled = self._decision.throttled if self._decision is not None else {}
         picture = Picture(
             node, self._workers, self._own.last, self._obedience, throttled, self._swept, self._swept_available

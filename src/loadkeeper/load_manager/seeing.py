@@ -1,6 +1,6 @@
 """From what the runs report and the sensors measure to what `decide` is shown."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -31,13 +31,16 @@ class Obedience:
     asked: dict[str, float] = field(default_factory=dict)
     stood: dict[str, float] = field(default_factory=dict)
 
-    def note(self, paused: Mapping[str, object], readings: Readings, now: float) -> None:
+    def note(self, paused: Collection[str], readings: Readings, gently: Collection[str], now: float) -> None:
+        """``gently``: those that are asked at their checkpoints, and were sent no signal."""
         for worker in paused:
+            if worker in gently:
+                continue
             asked = self.asked.setdefault(worker, now)
             reading = readings.get(worker)
             if worker not in self.stood and reading is not None and reading.stopped:
                 self.stood[worker] = now - asked
-        for worker in [w for w in self.asked if w not in paused]:
+        for worker in [w for w in self.asked if w not in paused or w in gently]:
             del self.asked[worker]
             self.stood.pop(worker, None)
 
@@ -50,6 +53,11 @@ class Obedience:
     def watch(self) -> list[str]:
         """Whose state matters at each look: those that are to stand."""
         return list(self.asked)
+
+
+def asked_gently(runs: Iterable[Run]) -> set[str]:
+    """Workers that are asked at their checkpoints to stand, or stand there, with no signal sent."""
+    return {run.worker_id(one.n) for run in runs for one in run.workers() if one.asked or one.stands}
 
 
 class Picture(NamedTuple):
@@ -123,14 +131,18 @@ def _worker(run: Run, worker: WorkerReport, kinds: Mapping[str, str], picture: P
         cpu_seconds=reading.cpu_seconds if reading else 0.0,
         exiting=reading.exiting if reading else False,
         obeyed=obeyed,
+        need=worker.need,
     )
 
 
 def state_of(worker: WorkerReport, reading: WorkerReading | None, *, throttled: bool = False) -> WorkerState:
-    """What is so, where the kernel shows it. A report tells what its process manager wants to be so: one that is
-    paused there runs on until it obeys, and one that is to go on may be told so already."""
+    """What is so, where the kernel shows it, or the worker itself says that it stands. A report tells what its process
+    manager wants to be so: one that is paused there runs on until it obeys, and one that is to go on may be told so
+    already."""
     if worker.state is WorkerState.ENDING or reading is None:
         return worker.state
+    if worker.stands:
+        return WorkerState.PAUSED
     return WorkerState.PAUSED if reading.stopped and not throttled else WorkerState.RUNNING
 
 

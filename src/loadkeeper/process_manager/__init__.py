@@ -18,6 +18,7 @@ from ..record.events import EventLog
 from ..record.journal import Verb
 from ..record.report import Summary
 from .acting import Act, Actor, over_time
+from .checkpoints import is_short
 from .attempts import Attempts
 from .crew import Crew
 from .halting import Halting
@@ -67,6 +68,7 @@ class ProcessManager:
         events = EventLog(job.stderr) if job.settings.json else None
         self._teller = Teller(job, events)
         self._attempts = Attempts(job, self._crew, self._reports, self._halting, self._teller, events)
+        self._wire = self._attempts.starter.wire
         self._sensors = Sensors(job)
         self._troubles = Troubles()
         self._member = Member(self._hello(), job.launcher)
@@ -102,6 +104,8 @@ class ProcessManager:
         self._member.connect()
         self._crew.listen(self.job.wake.fileno(), self.job.wake.clear)
         self._crew.listen(self._member.fileno(), lambda: None)  # `turn` hears it
+        if self._wire is not None:
+            self._crew.listen(self._wire.fileno(), lambda: None)  # `turn` hears it
         self._sensors.open()
 
     def _hello(self) -> Hello:
@@ -195,6 +199,7 @@ class ProcessManager:
             dues.append(self._resume_at)
         if self._reaper.busy or self._crew.unwatched or (self._crew and self.job.settings.timeout is not None):
             dues.append(self._ticked + TICK)
+        dues.append(self._attempts.starter.checkpoints.due())
         if self._room() > 0:
             dues.append(self._attempts.due(now))
         if (member := self._member.due(now)) is not None:
@@ -295,6 +300,8 @@ class ProcessManager:
             self._resume(verdict, now)
         self._acted(self._actor.obey(verdict, now))
         self._obeyed = verdict.number
+        if is_short(verdict.figures):
+            self._attempts.starter.checkpoints.press(self._crew.workers.values(), now)
         if verdict.paused or verdict.ending:
             self._report_soon(now)  # what is not confirmed in time the load manager does itself
         self._teller.heard(verdict)
@@ -330,6 +337,9 @@ class ProcessManager:
         self._attempts.starter.room.look(now)
         self._attempts.crowd.look(now, len(self._crew))
         self._acted(self._actor.tick(now))
+        self._attempts.starter.checkpoints.turn(self._crew.workers.values(), now)
+        if self._wire is not None:
+            self._wire.turn()
         if now < self._ticked + TICK:
             return
         self._ticked = now

@@ -90,7 +90,7 @@ class Actor:
     def _pause_wanted(self, verdict: Verdict, now: float) -> list[Act]:
         wanted = {worker: why for n, why in verdict.paused.items() if (worker := self._workers.get(n)) is not None}
         new = {worker: why for worker, why in wanted.items() if worker.state in LIVE}
-        pause_all(wanted, now)
+        pause_all(wanted, now, at_once=verdict.urgent)
         self._unsettled.update(new)
         return [Act(Verb.PAUSE, *one) for one in new.items()]
 
@@ -145,7 +145,9 @@ class Actor:
         continue it."""
         for worker in self._workers.values():
             held = worker.state in LIVE and not self.throttles(worker)
-            if held and worker.stopped_by_another() and worker.enter_pause(now, Why(Reason.MEMORY_PAUSE)):
+            if not (held and worker.stopped_by_another()):
+                continue
+            if worker.enter_pause(now, Why(Reason.MEMORY_PAUSE), at_once=True):
                 self._unsettled.add(worker)
 
     def go_on_alone(self, now: float) -> list[Act]:
@@ -166,7 +168,7 @@ class Actor:
         """Everybody stands, whatever the verdict says."""
         self.suspended = True
         live = {worker: STANDING for worker in self._workers.values() if worker.state in LIVE}
-        pause_all(live, now)
+        pause_all(live, now, at_once=True)
         self._unsettled.update(live)
 
     def resume(self, verdict: Verdict | None, now: float) -> None:

@@ -41,7 +41,7 @@ class Attempts:
     ) -> None:
         self._job, self._crew, self._reports, self._halting, self._teller = job, crew, reports, halting, teller
         self.records = Records(job, events)
-        self.starter = Starter(job, events)
+        self.starter = Starter(job, teller.say, events)
         self.starter.printer.before, self.starter.printer.after = teller.writer.hide, teller.writer.show
         self.counts = Counts()
         self.crowd = Crowd()

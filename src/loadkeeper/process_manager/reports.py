@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from ..act.asks import Words
 from ..act.worker import Exit, Worker
 from ..linux.process import own_peak
 from ..masking import masked
@@ -14,6 +15,7 @@ SHOWN = 60
 """Characters of a value that people are shown."""
 LOOKED_AT = 4096
 """Bytes of it in which a password is looked for: one that is cut in two would not be known for one."""
+NOTHING = Words()
 
 
 @dataclass
@@ -132,6 +134,7 @@ class Reports:
 def _worker(worker: Worker, patience: float, now: float, trouble: str) -> WorkerReport:
     task = worker.task
     assert isinstance(task, Task)
+    words = worker.ask.words if worker.ask is not None else NOTHING
     return WorkerReport(
         n=worker.n,
         pool=worker.pool,
@@ -148,4 +151,9 @@ def _worker(worker: Worker, patience: float, now: float, trouble: str) -> Worker
         leaf=worker.leaf.path if worker.leaf else None,
         value=masked(task.value[:LOOKED_AT].decode("utf-8", "backslashreplace"))[:SHOWN],
         trouble=trouble,
+        asked=worker.asked_at is not None and not worker.stands_by_itself,
+        stands=worker.stands_by_itself,
+        progress=words.progress,
+        saying=masked(words.text),
+        need=words.need,
     )

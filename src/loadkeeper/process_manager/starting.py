@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..act.asks import Ask
 from ..act.worker import Worker
 from ..errors import UsageError
 from ..linux.cgroup import Leaf, delegated_base
@@ -18,9 +19,14 @@ from ..record.results import directory, open_files
 from ..record.room import Room
 from ..sources.base import Task
 from ..units import format_size
+from ..worker.file import CHECKPOINT, WORKER
+from .checkpoints import Checkpoints
 from .job import Job
+from .wire import Voice, Wire
 
-MARK = b"LOADKEEPER_WORKER"
+MARK = WORKER.encode()
+PRESSURE = (b"MEMORY_PRESSURE_WATCH", b"MEMORY_PRESSURE_WRITE")
+"""systemd's protocol: where to listen, and what to write there first; ours wants nothing written."""
 WORTH_A_LEAF = 0.25
 """Seconds that workers of this run usually last, below which they get no control group of their own: it doubles the
 cost of a start (1.37 ms instead of 0.61, measured), and who lives so shortly is hardly ever paused."""
@@ -28,8 +34,8 @@ USUAL = 1.0
 """Seconds a worker is taken to last before any has ended."""
 WEIGHT = 0.2
 """Of the newest life in what is usual."""
-EACH = 3
-"""Descriptors for each worker: its pidfd and two files."""
+EACH = 4
+"""Descriptors for each worker: its pidfd, two files for its output, and its checkpoint file or stdin."""
 SPARE = 128
 """Descriptors for everything else, where there is no need to count ..."""
 OWN = 16
@@ -62,8 +68,8 @@ class Starter:
 
     Raises UsageError where ``--pause freeze`` is not possible."""
 
-    def __init__(self, job: Job, events: EventLog | None = None) -> None:
-        """``events`` take what tasks write to stderr, where these go there."""
+    def __init__(self, job: Job, say: Callable[[str], None], events: EventLog | None = None) -> None:
+        """``say`` tells people; ``events`` take what tasks write to stderr, where these go there."""
         self._job = job
         self.files = OutputFiles(job.state_dir)
         settings = job.settings
@@ -84,6 +90,10 @@ class Starter:
         self._environment = {k: v for k, v in kept.items() if not (k + b"_").startswith(MARK + b"_")}
         self.base = self._find_base()
         self._streams: dict[int, Streams] = {}
+        self.checkpoints = Checkpoints(job)
+        self.wire = None
+        if settings.checkpoint is not None:
+            self.wire = Wire(settings.checkpoint, say, deaf=settings.sigterm_blocking)
         self._usual = USUAL
         self._enough = 0  # descriptors that there is room for, for certain
         self.room = Room([job.state_dir, *([_fixed_part(settings.results)] if settings.results is not None else [])])
@@ -129,12 +139,13 @@ class Starter:
         self._environment[b"PARALLEL_SEQ"] = b"%d" % task.number  # as GNU parallel has it
         self._environment[b"PARALLEL_JOBSLOT"] = b"%d" % task.slot
         streams = self._take_streams(task)
-        leaf = self._leaf(identity)
+        leaf, ask, stdin = self._leaf(identity), None, self._null
         try:
+            ask, stdin = self._ask(task.slot, identity)
             pid = spawn(
                 job.template.arguments(task),
                 self._environment,
-                stdin=self._null,
+                stdin=stdin,
                 stdout=streams.stdout,
                 stderr=streams.stderr,
                 leaf=leaf,
@@ -143,12 +154,38 @@ class Starter:
             self._let_go(streams)
             if leaf is not None:
                 leaf.remove()
+            if isinstance(ask, Voice):
+                ask.close()
             raise
+        finally:
+            if stdin != self._null:
+                os.close(stdin)
         started = time.monotonic()
         self._streams[n] = streams
         if self._results is None:
             self.printer.follow(task.number, streams, self._tag_of(task))
-        return Worker(n, job.run, job.pool, task, Process.child(pid), leaf=leaf, started=started)
+        worker = Worker(n, job.run, job.pool, task, Process.child(pid), leaf=leaf, started=started, ask=ask)
+        if isinstance(ask, Voice):
+            ask.worker = worker
+        return worker
+
+    def _ask(self, slot: int, identity: str) -> tuple[Ask | None, int]:
+        """How the worker is asked at its checkpoints, told to it in its environment or on the stdin that comes back.
+
+        Raises MachineFull."""
+        if self.wire is not None:
+            try:
+                return self.wire.open()
+            except OSError as error:
+                raise MachineFull(f"no pipe for a worker's stdin: {error.strerror}", error.errno or 0) from None
+        file = self.checkpoints.take(slot, identity, time.monotonic())
+        for name in (CHECKPOINT.encode(), *PRESSURE):
+            self._environment.pop(name, None)
+        if file is not None:
+            self._environment[CHECKPOINT.encode()] = file.path.encode()
+            if file.pressure:
+                self._environment[PRESSURE[0]] = file.pressure.encode()
+        return file, self._null
 
     def _take_streams(self, task: Task) -> Streams:
         """Raises MachineFull: no descriptor or no room on the disk for the moment; SpawnError: the results of this task
@@ -199,6 +236,8 @@ class Starter:
         """The worker is gone: print what it wrote, or drop it (its task is done again). ``receipt`` comes back by
         `receipts` when its output is where it belongs."""
         self._usual += WEIGHT * (min(worker.active(now), 10 * USUAL) - self._usual)
+        if isinstance(worker.ask, Voice):
+            worker.ask.close()
         streams = self._streams.pop(worker.n)
         if self._results is None:
             written = self.printer.put(task.number, streams, self._tag_of(task), shown=shown, receipt=receipt)
@@ -225,6 +264,9 @@ class Starter:
         printed = self.printer.close(stop=stop)
         self.files.close()
         self.room.close()
+        self.checkpoints.close()
+        if self.wire is not None:
+            self.wire.close()
         os.close(self._null)
         return printed
 

@@ -126,6 +126,8 @@ def _undying(worker: Worker, now: float) -> Trouble:
 def _unpaused(worker: Worker, now: float) -> Trouble | None:
     if worker.undone >= UNDONE and now - worker.undone_at < LATELY:
         return Trouble(_moment(now - (worker.paused_since or now)), "unpaused", f"it does not stand: {CONTINUED}", "")
+    if worker.asked_at is not None:
+        return None  # at its checkpoint, to which it may have a long way
     if worker.obeyed is None and worker.paused_since is not None and now - worker.paused_since > SLOW:
         why = hindrance(worker.process.pid) or CONTINUED
         return Trouble(_moment(now - worker.paused_since), "unpaused", f"it does not stand: {why}", "")

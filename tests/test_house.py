@@ -16,7 +16,7 @@ import loadkeeper
 
 ROOT = Path(loadkeeper.__file__).parent
 FLOORS = (
-    {"model", "units", "errors", "masking", "status", "linux"},
+    {"model", "units", "errors", "masking", "status", "linux", "worker"},
     {"settings", "sense", "decide", "act", "sources", "record", "channel"},
     {"guard", "launcher", "member", "load_manager", "process_manager", "simulate", "show", "doctor"},
     {"commands"},
@@ -105,6 +105,11 @@ def test_those_that_do_not_know_each_other():
     assert {(here, there) for here, there in arrows() if here in STRANGERS and there in STRANGERS} == set()
 
 
+def test_a_workers_part_knows_nobody():
+    """It is imported into other people's programs: what it drags in they pay for."""
+    assert [there for here, there in arrows() if here == "worker"] == []
+
+
 def test_no_circle():
     left = {here: {there for h, there in arrows() if h == here} for here, _ in arrows()}
     while free := [name for name, to in left.items() if not to & left.keys()]:
@@ -115,7 +120,7 @@ def test_no_circle():
 
 def test_only_linux_touches_the_kernel():
     touches = {str(path.relative_to(ROOT)): found for path in files() if (found := list(kernel_touches(path)))}
-    assert {name: found for name, found in touches.items() if not name.startswith("linux/")} == {}
+    assert {name: found for name, found in touches.items() if not name.startswith(("linux/", "worker/"))} == {}
     assert touches, "and linux does"
 
 

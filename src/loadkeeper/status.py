@@ -60,6 +60,8 @@ class WorkerStatus(Struct, frozen=True):
     reason: Why | None = None
     value: str = ""
     trouble: str = ""  # it does not do as it is told
+    progress: Figure | None = None  # 0..1, as it says itself
+    saying: str = ""  # what it is at, as it says itself
 
 
 class RunStatus(Struct, frozen=True):

@@ -123,6 +123,8 @@ def _worker(run: Run, worker: WorkerReport, view: View) -> WorkerStatus:
         reason=why,
         value=worker.value,
         trouble=worker.trouble,
+        progress=worker.progress,
+        saying=worker.saying,
     )
 
 

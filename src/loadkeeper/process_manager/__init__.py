@@ -18,8 +18,8 @@ from ..record.events import EventLog
 from ..record.journal import Verb
 from ..record.report import Summary
 from .acting import Act, Actor, over_time
-from .checkpoints import is_short
 from .attempts import Attempts
+from .checkpoints import is_short
 from .crew import Crew
 from .halting import Halting
 from .job import Job

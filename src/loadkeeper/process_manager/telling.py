@@ -7,6 +7,7 @@ import stat
 import time
 from collections.abc import Iterable, Sequence
 
+from ..act.asks import Words
 from ..act.reap import Left
 from ..act.worker import Exit, Worker
 from ..masking import masked
@@ -15,6 +16,7 @@ from ..record.events import EventLog
 from ..record.report import Summary, last_line
 from ..record.sentences import present_reason, statement
 from ..show.progress import Pace, Progress
+from ..show.text import saying
 from ..show.writer import ProgressWriter
 from ..sources.base import Task
 from .halting import Halting
@@ -48,6 +50,8 @@ NOBODYS = (
     "it has left the worker's session, parent and environment, so that only a control group of the worker's own "
     "would have told whose it is"
 )
+SAYINGS = 3
+"""Workers that are shown with what they say of themselves."""
 TOLD = 10
 """Tasks that failed and are named; the others are only counted."""
 WORDS = 200
@@ -137,6 +141,7 @@ class Teller:
             elapsed=now - self._began,
             left=self._pace.left(now, finished, remaining),
             fault=fault,
+            saying=_sayings(workers),
         )
         self.writer.update(progress, now)
 
@@ -182,6 +187,19 @@ class Teller:
             figures = {name: getattr(summary, name) for name in SUMMARY}
             self._events.put("summary", exit_code=summary.exit_code, **figures)
             self._events.close()
+
+
+def _sayings(workers: Iterable[Worker]) -> list[str]:
+    """``task 3 (a.wav): 40 %, page 12``, of the first few that say something."""
+    told = []
+    for worker in workers:
+        words = worker.ask.words if worker.ask is not None else Words()
+        said = saying(words.progress, readable(words.text.encode(), WORDS))
+        if said and isinstance(worker.task, Task):
+            told.append(f"{task_name(worker.task)}: {said}")
+        if len(told) == SAYINGS:
+            break
+    return told
 
 
 def _is_pipe(descriptor: int) -> bool:

@@ -14,7 +14,7 @@ from ..status import PoolStatus, RunStatus, Status, WorkerStatus
 from ..units import format_cores, format_duration, format_size
 from .history import Files, Journals
 from .paper import Paper
-from .text import clean, cut, is_number
+from .text import clean, cut, is_number, saying
 
 WORDS = 5
 """Lines of a task's last words."""
@@ -148,7 +148,7 @@ class _Teller:
         else:
             why = clean(worker.why) or "paused, and nobody says why"
         stood = _since(self._journals.events(run, worker.id), self._now)
-        return f"{why}; it has stood for {format_duration(stood)}" if stood is not None else why
+        return (f"{why}; it has stood for {format_duration(stood)}" if stood is not None else why) + _says(worker)
 
     # --------------------------------------------------------------------------------------------------- the past
 
@@ -243,7 +243,12 @@ def _ending(worker: WorkerStatus) -> str:
 def _holds(worker: WorkerStatus) -> str:
     told = [] if worker.memory is None else [f"holds {format_size(worker.memory)}"]
     told += [] if worker.cpu is None else [f"uses {format_cores(worker.cpu)}"]
-    return f"; it {' and '.join(told)}" if told else ""
+    return (f"; it {' and '.join(told)}" if told else "") + _says(worker)
+
+
+def _says(worker: WorkerStatus) -> str:
+    said = saying(worker.progress, clean(worker.saying))
+    return f"; it says: {said}" if said else ""
 
 
 def _since(events: Sequence[Event], now: float) -> float | None:

@@ -1,7 +1,7 @@
 """How far a run is: the block at the bottom of a terminal, and the line elsewhere. Pure: from figures to text."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -29,6 +29,7 @@ class Progress(Struct, frozen=True, kw_only=True):
     elapsed: float = 0.0  # seconds
     left: float | None = None  # seconds until the end, about
     fault: str = ""  # something is wrong that people should know: the journal, the job log
+    saying: Sequence[str] = ()  # how far workers are, as they say themselves
 
     @property
     def finished(self) -> int:
@@ -48,18 +49,19 @@ def render(progress: Progress, width: int, height: int = 24) -> list[str]:
     why = [line for text in (progress.fault, progress.reason) if text for line in wrap(clean(text), room, 3)]
     bar = [_bar(progress, room)]
     gauges = _gauges(progress.gauges, room)
+    saying = [cut(clean(text), room) for text in progress.saying]
     space = max(1, height - 1)
-    for part in (gauges, bar, why):
-        if len(head) + len(bar) + len(gauges) + len(why) > space:
+    for part in (saying, gauges, bar, why):
+        if len(head) + len(bar) + len(saying) + len(gauges) + len(why) > space:
             part.clear()
-    return head + bar + gauges + why
+    return head + bar + saying + gauges + why
 
 
 def line(progress: Progress) -> str:
     """The same in one line, for logs."""
     parts = [f"{clean(progress.name)}: {counts(progress)}"]
     parts += [_brief(name, gauge) for name, gauge in shown(progress.gauges)]
-    parts += [clean(text) for text in (progress.fault, progress.reason) if text]
+    parts += [clean(text) for text in (*progress.saying, progress.fault, progress.reason) if text]
     return "; ".join([*parts, _time(progress)])
 
 

@@ -8,7 +8,7 @@ from ..status import NodeStatus, PoolStatus, RunStatus, Status, WorkerStatus
 from ..units import format_cores, format_duration, format_size
 from .gauges import lines, reading, shown, state
 from .paper import Cell, Paper, Row
-from .text import cut
+from .text import cut, saying
 
 NOBODY = "No load manager runs for this user; `loadkeeper run` starts one."
 NO_RUNS = "No runs."
@@ -125,7 +125,7 @@ def _worker(worker: WorkerStatus, now: datetime) -> Row:
         "" if worker.cpu is None else f"{worker.cpu:.1f}",
         _age(worker.started, now, ""),
         format_duration(worker.paused_for) if worker.paused_for else "",
-        cut(worker.value, VALUE),
+        cut("; ".join(part for part in (worker.value, saying(worker.progress, worker.saying)) if part), VALUE),
     )
     styles = {_HEADINGS.index("state"): _STYLES.get(worker.state, "")}
     cells = [Cell(text, styles.get(i, ""), _HEADINGS[i] in _RIGHT) for i, text in enumerate(texts)]

@@ -1,6 +1,7 @@
 """Fitting text into a terminal: what a character takes, cutting, wrapping. Control characters never get through."""
 
 from ..masking import masked
+from ..units import format_share
 
 LONGEST_NUMBER = 15
 
@@ -12,6 +13,11 @@ def clean(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def saying(progress: float | None, text: str) -> str:
+    """``40 %, page 12``: how far a worker is and what it is at, as it says itself."""
+    return ", ".join(([] if progress is None else [format_share(progress)]) + ([text] if text else []))
 
 
 def is_number(text: str) -> bool:

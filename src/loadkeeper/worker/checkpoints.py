@@ -279,7 +279,7 @@ def _call(calls: "list[Callable[[], object]]") -> None:
 
 
 def _detach(why: str) -> None:
-    global _file, _wanted  # noqa: PLW0603 - a process has one
+    global _file, _wanted
     with _lock:
         _file, _wanted = None, _NEVER
     file.warn(why)

@@ -58,12 +58,14 @@ BUSY = (
     "test_sources",
     "test_template",
     "test_units",
+    "test_worker",
 )
 """Files whose tests may run beside each other: nothing in them is about time, load or what else runs on the node."""
 
 GENTLE = (
     "test_act_",
     "test_channel",
+    "test_checkpoints",
     "test_disk_full",
     "test_events",
     "test_guard",

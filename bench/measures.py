@@ -16,6 +16,7 @@ from support.program import Program, wait_until
 
 from loadkeeper.simulate import simulate
 
+from . import checkpoint as checkpoints
 from . import crossing, decisions
 from .batches import WORKLOADS, batch
 from .figures import OURS, Measure, alternate
@@ -413,6 +414,38 @@ def simulator(bench: Bench) -> Measure:
     return measure
 
 
+def checkpoint(bench: Bench) -> Measure:
+    """ns of a checkpoint where nothing is wanted, beside an empty function and a ZeroMQ socket that has nothing"""
+    measure = Measure("checkpoint", "a call when nothing is wanted, in a worker's loop", "ns", False)
+    for _ in range(bench.rounds):
+        for side, cost in checkpoints.costs().items():
+            measure.samples.setdefault(side, []).append(cost)
+    return measure
+
+
+def standing(bench: Bench) -> Measure:
+    """ms until each of 100 workers stands at its checkpoint, and goes on"""
+    measure = Measure("standing", "100 workers, at a checkpoint each 5 ms: asked to stand, to go on", "ms", False)
+    for _ in range(bench.rounds):
+        for side, took in checkpoints.latencies().items():
+            measure.samples.setdefault(side, []).append(took)
+    return measure
+
+
+def importing(bench: Bench) -> Measure:
+    """ms and MiB of `from loadkeeper.worker import checkpoint` in a worker"""
+    statement = "from loadkeeper.worker import checkpoint; checkpoint()"
+    measure = Measure("importing", "the import, and pages of its own with and without it", "", False)
+    for _ in range(bench.rounds):
+        for side, took in (
+            ("loadkeeper.worker, ms", checkpoints.import_time(statement)),
+            ("loadkeeper.worker, MiB", checkpoints.held(statement)[0]),
+            ("without, MiB", checkpoints.held("")[0]),
+        ):
+            measure.samples.setdefault(side, []).append(took)
+    return measure
+
+
 def _world(count: int) -> dict[str, Any]:
     """Tasks that rise to a plateau, on a node that they fill."""
     mix = [{"seconds": {"uniform": [30, 90]}, "memory": {"uniform": ["200M", "700M"]}, "shape": "plateau"}]
@@ -423,7 +456,22 @@ def _world(count: int) -> dict[str, Any]:
 MEASURES: dict[str, Callable[[Bench], Measure]] = {
     **{
         measure.__name__: measure
-        for measure in (rate, steady, output, records, start, reaction, idle, decide, simulator, memory, million)
+        for measure in (
+            rate,
+            steady,
+            output,
+            records,
+            start,
+            reaction,
+            idle,
+            decide,
+            simulator,
+            checkpoint,
+            standing,
+            importing,
+            memory,
+            million,
+        )
     },
     **{name: partial(batch, name) for name in WORKLOADS},
 }

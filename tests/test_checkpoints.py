@@ -8,7 +8,8 @@ import time
 
 import pytest
 from support.asked import HEAD
-from support.program import marked, stands, state_of, wait_until
+from support.memory_group import memory_group, parent
+from support.program import Program, marked, stands, state_of, wait_until
 
 from loadkeeper.model import Want
 
@@ -421,6 +422,53 @@ def test_nothing_is_left(case):
     one = case("checkpoint(); work(0.1)", tasks=3)
     one.end(0)
     assert set(os.listdir(SHM)) <= before
+
+
+def test_files_that_somebody_removes_are_made_anew(case):
+    """`systemd-logind` removes what a user has in /dev/shm when he logs out."""
+    one = case(
+        """
+checkpoint()
+print(os.path.exists(os.environ["LOADKEEPER_WORKER_CHECKPOINT"]))
+import shutil
+shutil.rmtree(os.path.dirname(os.environ["LOADKEEPER_WORKER_CHECKPOINT"]))
+say("there")
+""",
+        "-j",
+        "1",
+        tasks=3,
+    )
+    out, err = one.end(0)
+    assert out == "True\n" * 3, err
+
+
+@pytest.mark.skipif(parent() is None, reason="needs root and a memory controller of version 1")
+def test_growing_workers_that_are_asked_keep_the_node_alive(tmp_path):
+    """Those that are to stand grow on until their checkpoint; the kernel kills nobody all the same."""
+    grows = """
+size = int(sys.argv[1]) << 20
+held = []
+while size > 0:
+    checkpoint()
+    held.append(bytearray(b"x" * (4 << 20)))
+    size -= 4 << 20
+    time.sleep(0.004)
+time.sleep(0.3)
+say("done")
+"""
+    with memory_group(1 << 30) as group:
+        program = Program(tmp_path / "p", group.prefix)
+        try:
+            program.environment["LOG"] = str(tmp_path / "log")
+            (tmp_path / "worker.py").write_text(HEAD + grows)
+            sizes = ("500", "300", "450", "380", "550", "320", "420", "280")
+            words = ("run", "--cpu", "off", sys.executable, str(tmp_path / "worker.py"), ":::", *sizes)
+            done = program.call(*words, timeout=100)
+            assert done.returncode == 0, done.stderr
+            assert group.oom_kills() == 0
+            assert b"8 done" in done.stderr
+        finally:
+            program.close()
 
 
 def test_a_worker_that_scribbles_over_its_file_harms_nobody(case):

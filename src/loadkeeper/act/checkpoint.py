@@ -86,7 +86,10 @@ class Checkpoint:
             self.pressure = ""
 
     def renew(self, identity: str, now: float) -> bool:
-        """A new worker's, nothing in it. False: the last one has used it, or its size is wrong; take another."""
+        """A new worker's, nothing in it. False: the last one has used it, its size is wrong, or somebody has removed it
+        (`systemd-logind` does when a user logs out); take another. Raises OSError."""
+        if os.fstat(self._descriptor).st_nlink == 0:
+            return False
         if self._number:
             content = self._read()
             if len(content) != SIZE or content[SLOTS.start : TEXT.stop].strip(b"\0"):

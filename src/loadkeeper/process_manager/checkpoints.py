@@ -6,7 +6,7 @@ They lie in memory where that is possible: a write to a file on a disk may wait 
 import math
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ..act.checkpoint import Checkpoint
 from ..act.worker import Worker
@@ -35,11 +35,11 @@ def is_short(figures: Figures | None) -> bool:
 
 
 class Checkpoints:
-    """``fault`` says, for people, why there are none."""
-
-    def __init__(self, job: Job) -> None:
-        self.fault = ""
+    def __init__(self, job: Job, say: Callable[[str], None]) -> None:
+        """``say`` tells people, once, why a worker has none."""
         self._job = job
+        self._say = say
+        self._said = False
         self._directory: str | None = None
         self._held: int | None = None
         self._files: dict[int, Checkpoint] = {}  # by slot
@@ -48,13 +48,17 @@ class Checkpoints:
         self._press_at = 0.0
 
     def take(self, slot: int, identity: str, now: float) -> Checkpoint | None:
-        """For the worker that is about to start in this slot; None: there cannot be one."""
-        if self.fault:
-            return None
+        """For the worker that is about to start in this slot; None: there cannot be one now."""
         try:
-            return self._take(slot, identity, now)
+            try:
+                return self._take(slot, identity, now)
+            except FileNotFoundError:
+                self._leave()  # somebody has removed the directory
+                return self._take(slot, identity, now)
         except (OSError, PlaceError) as error:
-            self.fault = f"workers have no checkpoints: {error}"
+            if not self._said:
+                self._say(f"worker {identity} has no checkpoint, it is paused and ended by signals alone: {error}")
+            self._said = True
             return None
 
     def _take(self, slot: int, identity: str, now: float) -> Checkpoint:
@@ -114,8 +118,12 @@ class Checkpoints:
         for file in self._files.values():
             file.remove()
         self._files.clear()
+        self._leave()
+
+    def _leave(self) -> None:
         if self._held is not None:
             os.close(self._held)
             self._held = None
         if self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory = None

@@ -90,7 +90,7 @@ class Starter:
         self._environment = {k: v for k, v in kept.items() if not (k + b"_").startswith(MARK + b"_")}
         self.base = self._find_base()
         self._streams: dict[int, Streams] = {}
-        self.checkpoints = Checkpoints(job)
+        self.checkpoints = Checkpoints(job, say)
         self.wire = None
         if settings.checkpoint is not None:
             self.wire = Wire(settings.checkpoint, say, deaf=settings.sigterm_blocking)

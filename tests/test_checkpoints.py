@@ -40,8 +40,11 @@ class Case:
         status = self.program.ask()
         return list(status.runs[0].workers) if status and status.runs else []
 
+    def worker(self):
+        return wait_until(self.workers, 10, "the load manager knows of no worker")[0]
+
     def pid(self):
-        return self.workers()[0].pid
+        return self.worker().pid
 
     def steer(self, want):
         assert self.program.steer(want, "r")
@@ -334,7 +337,7 @@ except Terminated:
 """
     )
     one.wait_for("there")
-    worker = one.workers()[0]
+    worker = one.worker()
     assert one.program.steer(Want.STOP, worker.id)
     _, err = one.end(0)
     assert one.said() == ["there", "ends", "there", "done"]
@@ -350,7 +353,7 @@ def test_progress_is_shown(case):
     )
     one.wait_for("there")
     wait_until(lambda: [w.progress for w in one.workers()] == [0.4], 5, "the status does not show it")
-    worker = one.workers()[0]
+    worker = one.worker()
     assert "page" in worker.saying
     listed = one.program.call("list").stdout.decode()
     assert "40 %, page" in listed

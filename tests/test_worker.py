@@ -378,10 +378,11 @@ def test_terminated_is_what_no_broad_except_swallows():
 
 
 def test_progress_and_need_are_told(asked):
-    asked.start("progress(0.4, 'page 12'); memory_need(1 << 30); say('told'); work()")
+    asked.start("progress(0.4, 'page 12'); memory_need(1 << 30); say('told'); time.sleep(60)")
     asked.wait_for("told")
     assert asked.look().words == (0.4, 1 << 30, "page 12")
-    assert asked.checkpoint._read()[SLOTS.start :][:1] == b"r", "who says something has a slot"
+    assert asked.checkpoint._read()[SLOTS.start] == 0, "who has no checkpoints has no slot"
+    assert not asked.pause(), "and nobody waits for it"
 
 
 @pytest.mark.parametrize("wrong", ["progress(1.5)", "progress(-0.1)", "progress(float('nan'))", "memory_need(-1)"])

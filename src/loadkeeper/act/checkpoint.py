@@ -19,6 +19,7 @@ from ..worker.layout import (
     ANSWER,
     CRITICAL,
     DEADLINE,
+    FIELDS,
     FREE,
     GO_ON,
     IDENTITY,
@@ -54,6 +55,21 @@ PROBE = 5.0
 """Seconds after which one that was not asked anything is asked whether it is still there."""
 MOST_NEED = 1 << 50
 """Bytes: a larger need is none."""
+
+
+def _empty() -> bytes:
+    """A file with nothing in it."""
+    image = bytearray(SIZE)
+    for field in FIELDS:
+        image[field] = padded(b"", field)
+    image[VERSION] = padded(MAGIC, VERSION)
+    for offset in SLOTS:
+        image[offset : offset + SLOTS.step] = bytes([FREE]) + padded(b"", PID) + padded(b"", SEEN)
+    return bytes(image)
+
+
+EMPTY = _empty()
+WORDS = slice(PROGRESS.start, TEXT.stop)
 
 
 class _Slot(NamedTuple):
@@ -92,12 +108,11 @@ class Checkpoint:
             return False
         if self._number:
             content = self._read()
-            if len(content) != SIZE or content[SLOTS.start : TEXT.stop].strip(b"\0"):
+            if len(content) != SIZE or content[SLOTS.start :] != EMPTY[SLOTS.start :]:
                 return False
         self._wanted, self._number, self._seen, self._wished_at, self._reached_at = GO_ON, 1, 0, now, None
         self.words = Words()
-        image = bytearray(SIZE)
-        image[VERSION] = padded(MAGIC, VERSION)
+        image = bytearray(EMPTY)
         image[NUMBER] = padded(b"1", NUMBER)
         image[IDENTITY] = padded(identity.encode(), IDENTITY)
         return os.pwrite(self._descriptor, image, 0) == SIZE
@@ -178,7 +193,7 @@ class Checkpoint:
         if slots and (self._reached_at is None or self._seen < seen <= self._number):
             self._reached_at = now
             self._seen = seen
-        if slots:
+        if content[WORDS] != EMPTY[WORDS]:
             self.words = _words(content)
 
     def probe(self, now: float) -> bool:
@@ -206,7 +221,7 @@ class Checkpoint:
         deadline = b"" if kill_at is None else b"%d" % int(kill_at * 1e9)
         reason = b"" if why is None else self._say(why).encode("utf-8", "replace")
         self._write(NUMBER.start, padded(b"%d" % self._number, NUMBER) + padded(deadline, DEADLINE))
-        self._write(REASON.start, padded(reason[: REASON.stop - REASON.start - 1], REASON))
+        self._write(REASON.start, padded(reason, REASON))
         self._write(0, bytes([wanted]))
 
     def _read(self) -> bytes:
@@ -224,7 +239,7 @@ class Checkpoint:
 
 
 def _slots(content: bytes) -> Iterator[_Slot]:
-    if len(content) != SIZE or not content[SLOTS.start : SLOTS.stop].strip(b"\0"):
+    if len(content) != SIZE or not any(content[SLOTS.start : SLOTS.stop : SLOTS.step]):
         return
     for offset in SLOTS:
         if content[offset] != FREE:
@@ -233,7 +248,7 @@ def _slots(content: bytes) -> Iterator[_Slot]:
 
 
 def _words(content: bytes) -> Words:
-    text = plain(content[TEXT]).decode("utf-8", "replace")
+    text = plain(content[TEXT]).decode("utf-8", "ignore")
     return Words(_share(plain(content[PROGRESS])), _need(plain(content[NEED])), text)
 
 

@@ -62,6 +62,7 @@ async def wait() -> None:
         _stand(attached)
         try:
             while _wanted[0] == PAUSE:
+                attached.seen()
                 await sleep(pause)
                 pause = min(2 * pause, LONGEST)
         finally:
@@ -166,9 +167,9 @@ def progress(fraction: float | None = None, text: str | None = None) -> None:
     """Say how far the worker is (0 to 1) and what it is at: `status` and `explain` show it. Raises ValueError."""
     if fraction is not None and not 0 <= fraction <= 1:
         raise ValueError(f"progress is a share from 0 to 1, not {fraction!r}")
-    attached = _attached()
-    if attached is not None:
-        attached.progress(fraction, text)
+    opened = _opened()
+    if opened is not None:
+        opened.progress(fraction, text)
 
 
 def memory_need(size: int) -> None:
@@ -176,23 +177,34 @@ def memory_need(size: int) -> None:
     kind have needed. Raises ValueError."""
     if size < 0:
         raise ValueError(f"a need is a number of bytes, not {size!r}")
-    attached = _attached()
-    if attached is not None:
-        attached.need(int(size))
+    opened = _opened()
+    if opened is not None:
+        opened.need(int(size))
 
 
 # -------------------------------------------------------------------------------------------------------------- obeying
 
 
-def _attached() -> file.File | None:
+def _opened() -> file.File | None:
     """The worker's file; looked for once."""
     global _file, _wanted  # noqa: PLW0603 - a process has one
+    if _file is None and _wanted is _NOT_YET:
+        _file = file.attach(os.environ)
+        if _file is None:
+            _wanted = _NEVER
+    return _file
+
+
+def _attached() -> file.File | None:
+    """The same, with a slot in it: only who has checkpoints has one."""
+    global _wanted  # noqa: PLW0603 - a process has one
     if _wanted is _NOT_YET:
         with _lock:
-            if _wanted is _NOT_YET:
-                _file = file.attach(os.environ)
-                _wanted = _file.map if _file is not None else _NEVER
-                _tell(_file)
+            opened = _opened()
+            if opened is not None and _wanted is _NOT_YET:
+                opened.take_slot()
+                _wanted = opened.map
+                _tell(opened)
     return _file
 
 
@@ -219,6 +231,7 @@ def _pause(attached: file.File) -> None:
     _stand(attached)
     try:
         while attached.map[0] == PAUSE:
+            attached.seen()  # another pause may have followed this one
             time.sleep(pause)
             pause = min(2 * pause, LONGEST)
     finally:

@@ -52,25 +52,23 @@ class File:
             raise Useless(f"{path} is of the version {version!r}, and this client knows {MAGIC.decode()!r} only")
         if identity != os.environb.get(WORKER.encode(), b""):
             raise Useless(f"{path} is another worker's: {os.fsdecode(identity)}")
-        self._slot = self._take_slot(descriptor)
 
-    def _take_slot(self, descriptor: int) -> int | None:
-        """Our own from before, a free one, or that of a process that is gone; ``None``: all are taken."""
-        from fcntl import LOCK_EX, LOCK_UN, flock
+    def take_slot(self) -> None:
+        """Our own from before, a free one, or that of a process that is gone; where all are taken we go without."""
+        from fcntl import LOCK_EX, flock
 
         own = b"%d" % os.getpid()
-        flock(descriptor, LOCK_EX)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
+            flock(descriptor, LOCK_EX)
             for offset in SLOTS:
                 pid = self._pid(offset)
                 if self.map[offset] == FREE or pid == own or not _lives(number(pid)):
-                    self._write(offset + PID.start, padded(own, PID))
-                    self._write(offset + SEEN.start, padded(b"", SEEN))
-                    self.map[offset] = RUNS
-                    return offset
+                    self._write(offset, bytes([RUNS]) + padded(own, PID) + padded(b"", SEEN))
+                    self._slot = offset
+                    return
         finally:
-            flock(descriptor, LOCK_UN)
-        return None
+            os.close(descriptor)
 
     def _pid(self, offset: int) -> bytes:
         return plain(self.map[offset + PID.start : offset + PID.stop])
@@ -94,7 +92,7 @@ class File:
             self.map[self._slot] = FREE
 
     def reason(self) -> str:
-        return plain(self.map[REASON]).decode("utf-8", "replace") or "the load manager ends it"
+        return plain(self.map[REASON]).decode("utf-8", "ignore") or "the load manager ends it"
 
     def grace(self) -> float:
         """Seconds until the worker is killed."""

@@ -23,15 +23,19 @@ NEED = slice(1056, 1088)
 TEXT = slice(1088, 1280)
 
 
+FIELDS = (VERSION, NUMBER, DEADLINE, IDENTITY, REASON, PROGRESS, NEED, TEXT)
+"""Those that a file has once."""
+
+
 def padded(text: bytes, field: slice) -> bytes:
-    """The bytes of a whole field."""
-    size: int = field.stop - field.start
-    return text[:size].ljust(size, b"\0")
+    """The bytes of a whole field: it ends with a newline, and no text has another one."""
+    room: int = field.stop - field.start - 1
+    return text[:room].replace(b"\n", b" ").ljust(room, b"\0") + b"\n"
 
 
 def plain(field: bytes) -> bytes:
     """A field without its padding."""
-    return field.partition(b"\0")[0]
+    return field.partition(b"\0")[0].removesuffix(b"\n")
 
 
 def number(field: bytes) -> int:

@@ -16,7 +16,7 @@ import loadkeeper
 
 ROOT = Path(loadkeeper.__file__).parent
 FLOORS = (
-    {"model", "units", "errors", "masking", "status", "linux", "worker"},
+    {"model", "units", "errors", "masking", "status", "linux", "worker", "saying"},
     {"settings", "sense", "decide", "act", "sources", "record", "channel"},
     {"guard", "launcher", "member", "load_manager", "process_manager", "simulate", "show", "doctor"},
     {"commands"},

@@ -74,7 +74,7 @@ def test_what_is_brought_from_before_weighs_less_and_keeps_the_greatest(tmp_path
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b'{"version": 1}', b'{"version": 1, "kinds": {"x": {"used": "y"}}}', b"[" * 100_000]
 )
-def test_a_file_that_cannot_be_read_is_set_aside(tmp_path, capsys, content):
+def test_a_file_that_cannot_be_read_is_set_aside(tmp_path, caplog, content):
     path = tmp_path / "k.json"
     path.write_bytes(content)
     with pytest.raises(LoadkeeperError, match="no file of kinds"):
@@ -85,7 +85,7 @@ def test_a_file_that_cannot_be_read_is_set_aside(tmp_path, capsys, content):
     one.close()
     assert set(read(str(path))) == {"xz"}
     assert (tmp_path / "k.json.unreadable").read_bytes() == content
-    assert "no file of kinds" in capsys.readouterr().err
+    assert "no file of kinds" in caplog.text
 
 
 def test_a_file_of_another_version_is_said(tmp_path):
@@ -95,14 +95,14 @@ def test_a_file_of_another_version_is_said(tmp_path):
         read(str(path))
 
 
-def test_a_place_that_cannot_be_written_is_said_once_and_stalls_nobody(tmp_path, monkeypatch, capsys):
+def test_a_place_that_cannot_be_written_is_said_once_and_stalls_nobody(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(knowledge, "EVERY", 0.02)
     (tmp_path / "file").touch()
     one = Knowledge(str(tmp_path / "file" / "k.json"))
     one.offer({"xz": KIND})
     time.sleep(0.3)
     one.close()
-    assert capsys.readouterr().err.count("cannot be") == 1
+    assert caplog.text.count("cannot be") == 1
 
 
 def test_forgetting_some_or_all(tmp_path):

@@ -116,6 +116,8 @@ from loadkeeper.linux import spawn
 setting = spawn.PLAIN if sys.argv[2] == "plain" else spawn.Setting(umask=0o22)
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+assert not spawn.make_room(300) and resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 200  # not ours to raise
+spawn.seal()
 assert spawn.make_room(150) and resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 200
 assert spawn.make_room(1000) and resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 1000
 assert not spawn.make_room(hard + 1)

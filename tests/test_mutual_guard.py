@@ -107,7 +107,7 @@ def test_a_run_of_a_living_process_manager_is_left_alone(program):
     assert outcome.attempt == 1
 
 
-def test_a_register_survives_what_somebody_put_there(tmp_path, capsys):
+def test_a_register_survives_what_somebody_put_there(tmp_path, caplog):
     here = Place(secure(f"{tmp_path}/place"))
     register = Register(here)
     gone = subprocess.Popen(["true"])
@@ -122,7 +122,7 @@ def test_a_register_survives_what_somebody_put_there(tmp_path, capsys):
     (runs / "other").write_bytes((runs / "dead").read_bytes())
     assert [dead.run for dead in register.dead()] == ["dead"]
     assert sorted(path.name for path in runs.iterdir()) == ["dead", "live"]
-    said = capsys.readouterr().err
+    said = caplog.text
     assert all(name in said for name in ("noise", "long", "half"))
 
 
@@ -311,7 +311,7 @@ time.sleep(60)
 
 
 @needs_freezer
-def test_who_cannot_die_is_told_and_waited_for_by_nobody(freezer, capsys):
+def test_who_cannot_die_is_told_and_waited_for_by_nobody(freezer, caplog):
     environment = {**os.environ, "LOADKEEPER_WORKER": "undying.1"}
     process = subprocess.Popen(["sleep", "60"], env=environment, start_new_session=True)
     wait_until(lambda: command_of(process.pid).startswith(b"sleep"), 5, "it does not start")
@@ -325,7 +325,7 @@ def test_who_cannot_die_is_told_and_waited_for_by_nobody(freezer, capsys):
         scans += now >= guard.due(now)
         guard.turn(now)
         time.sleep(0.01)
-    assert f"processes {process.pid} do not die" in capsys.readouterr().err
+    assert f"processes {process.pid} do not die" in caplog.text
     freezer.thaw()
     process.wait(5)
     wait_until(lambda: "undying" in guard.turn(time.monotonic()), 5, "that it is gone is not seen")

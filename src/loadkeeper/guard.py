@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterable
 
@@ -13,6 +12,7 @@ from .linux.cgroup import Leaf, leaves
 from .linux.members import Key, marked
 from .linux.process import Process, ended
 from .model import WorkerReport
+from .saying import say
 
 AGAIN = 0.02
 """Seconds between two scans while something is still found: 500 environments take 14.5 ms to read."""
@@ -117,7 +117,7 @@ def _scan(left: _Leftovers, now: float) -> None:
     if not left.undying and now > left.kill_at + LATEST:
         left.undying = True
         pids = ", ".join(str(pid) for pid, _ in sorted(found)) or "of a control group"
-        print(f"loadkeeper: of run {left.run}, processes {pids} do not die of SIGKILL", file=sys.stderr)
+        say(f"of run {left.run}, processes {pids} do not die of SIGKILL")
     cost = (time.monotonic() - now) / SHARE
     left.scan_at = now + (SELDOM if left.undying else max(AGAIN, cost))
 

@@ -12,12 +12,12 @@ import zmq
 from msgspec.structs import replace
 
 from .channel.client import Client
-from .channel.messages import Rejected
+from .channel.messages import Rejected, Steer
 from .channel.register import Register
 from .errors import ChannelError, LoadkeeperError
 from .launcher import Launcher
 from .linux.process import Process
-from .model import Bye, Ending, Hello, Report, Verdict, Welcome
+from .model import Bye, Ending, Hello, Report, Verdict, Want, Welcome
 
 HELLO_AGAIN = 0.5
 """Seconds without a Welcome after which the load manager is looked for, or started, once more; doubled each time, up to
@@ -65,6 +65,7 @@ class Member:
         self._asked = 0.0
         self._attempts = self._young = 0
         self._last: Report | None = None
+        self._wanted: Want | None = None  # of this run, by itself, until a load manager is told
 
     @property
     def log(self) -> str:
@@ -98,6 +99,11 @@ class Member:
         self._last = report
         if self._client is not None and self.connected:
             self._client.send(report)
+
+    def steer(self, want: Want) -> None:
+        """What an operator could want of the whole run, wanted by its own program."""
+        self._wanted = want
+        self._tell_wanted()
 
     def turn(self, now: float) -> bool:
         """Take in what has arrived, watch the load manager; True when there is a new verdict."""
@@ -137,6 +143,11 @@ class Member:
         self._watch(None)
         self._epoll.close()
         self._launcher.reap()
+
+    def _tell_wanted(self) -> None:
+        if self._wanted is not None and self._client is not None and self.connected:
+            self._client.send(Steer(self._wanted, [self.hello.run]))
+            self._wanted = None  # from now on its verdicts say it, and our reports tell the next one
 
     def _announce(self, now: float) -> None:
         self._announced = now
@@ -195,6 +206,7 @@ class Member:
         self._launcher.arrived()
         if self._last is not None and self._client is not None:
             self._client.send(replace(self._last, confirmed=0))  # it speaks of what another one said
+        self._tell_wanted()
 
     def _lose(self, now: float) -> None:
         """The load manager is dead: no verdict holds, bring up another; at once, unless one after the other died."""

@@ -284,6 +284,7 @@ class Hello(Struct, frozen=True, tag="hello"):
     leaves: Name | None = None  # the directory below which control groups of its workers are made
     began: Seconds = 0.0  # seconds since the epoch
     protocol: Count = PROTOCOL
+    guest: bool = False  # in somebody else's program: children of that process that no report names are the program's
 
 
 class Bye(Struct, frozen=True, tag="bye"):

@@ -1,13 +1,14 @@
 """What workers leave behind: adopted children, which nobody else waits for, and leaves that are not empty yet."""
 
+import os
 import signal
 import time
 from collections.abc import Collection
 from typing import NamedTuple
 
 from ..linux.cgroup import Leaf
-from ..linux.members import mark, marked
-from ..linux.proc import PROC, Stat, read
+from ..linux.members import Key, mark, marked
+from ..linux.proc import PROC, Stat, read, stat
 from ..linux.process import Process, adopted, ended, is_subreaper, reap_adopted
 from ..linux.undying import command, hindrance
 
@@ -38,13 +39,17 @@ def remove_later(run: str, leaf: Leaf) -> None:
 class Reaper:
     """Waits for what comes back to us as the subreaper, and ends what finished workers of one run left running.
 
-    Adopted children that have ended are reaped, whoever they were; those of living workers are left alone."""
+    Adopted children that have ended are reaped, whoever they were; those of living workers are left alone. ``guest``:
+    in somebody else's program every child that we did not start is the program's, also where it is a subreaper or
+    process 1: only what bears the run's mark is touched."""
 
-    def __init__(self, run: str) -> None:
+    def __init__(self, run: str, *, guest: bool = False) -> None:
         self._run = run
+        self._guest = guest
+        self._killed: set[Key] = set()  # by a guest: those that have come back to the program are reaped
         self._due = 0.0
         self._ending = 0  # leftovers that were alive at the last turn
-        self._before = {stat.pid for stat in adopted()}  # who comes back to us and is nobody's of this run
+        self._before = {child.pid for child in adopted()}  # who comes back to us and is nobody's of this run
 
     @property
     def busy(self) -> bool:
@@ -68,9 +73,9 @@ class Reaper:
         A subreaper need only look at its own children; else all environments are read, until two looks are empty."""
         deadline = time.monotonic() + timeout
         empty = 0
-        while empty < (1 if is_subreaper() else _EMPTY) or _leaves.get(self._run):
+        while empty < (1 if self._adopts() else _EMPTY) or _leaves.get(self._run):
             self._remove_leaves()
-            found = self._look(()) if is_subreaper() else self._kill_marked()
+            found = self._look(()) if self._adopts() else self._kill_marked()
             empty = 0 if found else empty + 1
             if time.monotonic() > deadline:
                 return False
@@ -81,29 +86,44 @@ class Reaper:
     def left(self) -> list[Left]:
         """Who came back to us and lives: it would not die, is another user's, or has left session, parent and
         environment, so that nothing says whose it is. Empty where nothing comes back."""
-        if not is_subreaper():
+        if not self._adopts():
             return []
-        alive = [stat.pid for stat in adopted() if not ended(stat) and stat.pid not in self._before]
+        alive = [child.pid for child in adopted() if not ended(child) and child.pid not in self._before]
         found = [Left(pid, command(pid), hindrance(pid)) for pid in alive if not _is_load_manager(pid)]
         return [left for left in found if left.why or mark(left.pid) is None]
 
+    def _adopts(self) -> bool:
+        """What comes back to this process is ours to wait for."""
+        return not self._guest and is_subreaper()
+
     def _look(self, live: Collection[int]) -> int:
         """At our own children: nothing comes back to who is no subreaper."""
-        self._ending = sum(self._deal_with(stat, live) for stat in adopted()) if is_subreaper() else 0
+        self._ending = sum(self._deal_with(child, live) for child in adopted()) if self._adopts() else 0
         return self._ending
 
-    def _deal_with(self, stat: Stat, live: Collection[int]) -> int:
-        if ended(stat):
-            reap_adopted(stat)
+    def _deal_with(self, child: Stat, live: Collection[int]) -> int:
+        if ended(child):
+            reap_adopted(child)
             return 0
-        worker = (mark(stat.pid) or b"").decode("utf-8", "replace")
+        worker = (mark(child.pid) or b"").decode("utf-8", "replace")
         run, _, n = worker.rpartition(".")
         if run != self._run or not n.isdigit() or int(n) in live:
             return 0
-        return _kill(stat.pid, stat.start_time)
+        return _kill(child.pid, child.start_time)
 
     def _kill_marked(self) -> int:
-        return sum(_kill(found.pid, found.start_time) for found in marked(self._run))
+        found = {(one.pid, one.start_time) for one in marked(self._run)}
+        self._killed |= found
+        for key in list(self._killed - found):
+            self._let_go(key)
+        return sum(_kill(*key) for key in found)
+
+    def _let_go(self, key: Key) -> None:
+        """Of one that was killed: it stays a zombie, and nobody's, where the program became its parent."""
+        self._killed.discard(key)
+        found = stat(key[0])
+        if found is not None and found.start_time == key[1] and found.ppid == os.getpid() and ended(found):
+            reap_adopted(found)
 
     def _remove_leaves(self) -> None:
         left = [leaf for leaf in _leaves.pop(self._run, []) if not leaf.remove()]

@@ -4,7 +4,6 @@ taken away when nothing of it is left. Who comes after both of its managers have
 
 import contextlib
 import os
-import sys
 import time
 
 import msgspec
@@ -14,6 +13,7 @@ from ..errors import PlaceError
 from ..linux.proc import boot_id, pid_namespace
 from ..linux.process import Process
 from ..model import Hello, Name, Pid, RunId, Seconds, Ticks
+from ..saying import say
 from .address import Place, secure
 
 UNFINISHED = 60.0
@@ -76,7 +76,7 @@ class Register:
             os.unlink(self._path(run))
 
     def dead(self) -> list[Announced]:
-        """Runs on this machine whose process manager is gone. What cannot be read is said on stderr and taken away, and
+        """Runs on this machine whose process manager is gone. What cannot be read is said and taken away, and
         so is what is of an earlier boot; runs of other pid namespaces that share the directory are left alone."""
         found = []
         for name in self._names():
@@ -114,7 +114,7 @@ class Register:
             with open(path, "rb") as file:
                 announced = msgspec.json.decode(file.read(LARGEST), type=Announced)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            print(f"loadkeeper: {path} cannot be read and is taken away: {error}", file=sys.stderr)
+            say(f"{path} cannot be read and is taken away: {error}")
             return None
         return announced if announced.run == name else None
 

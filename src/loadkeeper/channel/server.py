@@ -51,6 +51,8 @@ class Lock:
         return (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino)
 
     def release(self) -> None:
+        """Said in so many words: a process that the program has forked meanwhile holds the same descriptor."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         os.close(self._descriptor)
 
 
@@ -84,15 +86,13 @@ class Server:
         self._socket.maxmsgsize = LARGEST
         self._socket.router_mandatory = 1
         _let_in_only(self._socket, (os.getuid(), 0))
-        old = os.umask(0o077)
-        try:
+        try:  # the directory lets nobody else in; the process's umask is left alone, for it may be a program's
             self._socket.bind(f"ipc://{place.binding}")
+            os.chmod(place.binding, 0o600)
             os.rename(place.binding, place.socket)
             self._inode = os.stat(place.socket).st_ino
         except (zmq.ZMQError, OSError) as error:
             raise PlaceError(f"the socket {place.socket} cannot be made: {error}") from None
-        finally:
-            os.umask(old)
         self._place = place
         self.faults = 0  # messages that were none of ours
 

@@ -8,7 +8,7 @@ import click
 from ..channel.address import place
 from ..channel.server import Taken
 from ..errors import PlaceError
-from ..load_manager import LoadManager
+from ..load_manager import Loop
 from ..load_manager.keeping import of_this_node
 from ..sense.capacity import binding_cgroup
 
@@ -23,7 +23,7 @@ def load_manager() -> int:
     """
     here = place(os.environ, binding_cgroup())
     try:
-        manager = LoadManager(here, stay=True, keeping=of_this_node())
+        manager = Loop(here, stay=True, keeping=of_this_node())
     except Taken:
         raise PlaceError(
             f"this node has a load manager already (it holds {here.lock}); "

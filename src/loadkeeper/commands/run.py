@@ -303,7 +303,7 @@ def _manage(template: Template, source: inputs.MakeSource, settings: RunSettings
     launcher.launch()
     prune_now_and_then(f"{state}/runs")
 
-    from ..process_manager import ProcessManager
+    from ..process_manager import Loop
     from ..process_manager.job import Job
     from ..process_manager.wake import Wake
 
@@ -320,7 +320,7 @@ def _manage(template: Template, source: inputs.MakeSource, settings: RunSettings
         environment=os.environ,
         standalone=True,
     )
-    return ProcessManager(job).manage().exit_code
+    return Loop(job).manage().exit_code
 
 
 def _check_stdout() -> None:

@@ -1,11 +1,10 @@
 """The load manager: one per node, user and binding container. Its loop senses, decides, guards and answers.
 
-`LoadManager.manage` reads as a table of contents; start there."""
+`Loop.manage` reads as a table of contents; start there."""
 
 import os
 import random
 import select
-import sys
 import time
 from functools import partial
 from typing import NamedTuple
@@ -22,6 +21,7 @@ from ..guard import Guard
 from ..linux.ownership import owner
 from ..linux.process import Process, myself
 from ..model import PROTOCOL, Bye, Decision, Hello, Report, Welcome
+from ..saying import say
 from ..sense.node import NodeReading, NodeSensor
 from ..sense.own import OwnCpu
 from ..sense.workers import WorkerSensor
@@ -72,7 +72,7 @@ class Newcomer(NamedTuple):
     at: float
 
 
-class LoadManager:
+class Loop:
     """Watches the node and every run on it; answers each with the whole state that it should be in.
 
     ``stay`` keeps it when the last run has left; ``keeping`` says where what it learns and decides is kept. Raises
@@ -298,7 +298,7 @@ class LoadManager:
                 continue
             if dead.place != self._place.directory and listening(Place(dead.place).socket):
                 continue
-            print(f"loadkeeper: both managers of run {dead.run} died; what is left of it is ended", file=sys.stderr)
+            say(f"both managers of run {dead.run} died; what is left of it is ended")
             self._guard.orphaned(dead.run, (), min(dead.grace, GRACE_LATE), time.monotonic(), dead.leaves)
 
     def _tidy(self) -> None:
@@ -307,7 +307,7 @@ class LoadManager:
         if now >= self._tidied + TIDY:
             self._tidied = now
             if not self._server.keep():
-                print("loadkeeper: the runtime directory was tidied up under this load manager", file=sys.stderr)
+                say("the runtime directory was tidied up under this load manager")
                 self.stop()
 
     def _forget(self, run: Run) -> None:

@@ -4,13 +4,13 @@ import contextlib
 import hashlib
 import os
 import shutil
-import sys
 import time
 from glob import escape, glob
 from typing import NamedTuple
 
 from ..errors import PlaceError
 from ..record.places import state_dir
+from ..saying import say
 from ..sense.capacity import binding_cgroup
 
 KEPT_FOR = 180 * 86400.0
@@ -26,11 +26,11 @@ class Keeping(NamedTuple):
 
 
 def of_this_node() -> Keeping | None:
-    """Of the node that this process runs on; None where nothing can be kept, which is said on stderr."""
+    """Of the node that this process runs on; None where nothing can be kept, which is said."""
     try:
         state = state_dir(os.environ)
     except PlaceError as error:
-        print(f"loadkeeper: nothing that is learned or decided can be kept: {error}", file=sys.stderr)
+        say(f"nothing that is learned or decided can be kept: {error}")
         return None
     key = f"{os.uname().nodename}\0{binding_cgroup()}"
     name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:10]

@@ -6,7 +6,6 @@ Where it cannot be read it is set aside, and learning begins anew.
 
 import contextlib
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -18,6 +17,7 @@ from msgspec.structs import replace
 from ..decide import Kind
 from ..errors import LoadkeeperError
 from ..model import Seconds
+from ..saying import say
 
 VERSION = 1
 EVERY = 2.0
@@ -154,7 +154,7 @@ class Knowledge:
     def _say(self, fault: str) -> None:
         if fault != self._fault:
             self._fault = fault
-            print(f"loadkeeper: {fault}", file=sys.stderr, flush=True)
+            say(fault)
 
 
 def _aged(kind: Kind) -> Kind:

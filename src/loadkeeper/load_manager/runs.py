@@ -91,7 +91,10 @@ class Run:
 
     def note_children(self) -> None:
         """It does not answer: whom it starts at this moment (the exec hangs) has no mark yet, and would be found by
-        nobody when it dies. A worker leads its session; a load manager, which may be its child, does not."""
+        nobody when it dies. A worker leads its session; a load manager, which may be its child, does not. Children of
+        a program that the run is a guest in are the program's own."""
+        if self.hello.guest:
+            return
         found = (proc.stat(pid) for pid in proc.children(self.process.pid))
         self.begun |= {(stat.pid, stat.start_time) for stat in found if stat is not None and stat.session == stat.pid}
 

@@ -1,6 +1,6 @@
 """The process manager: one per run. Its loop takes tasks, acts on the load manager's verdict and records.
 
-`ProcessManager.manage` reads as a table of contents; start there."""
+`Loop.manage` reads as a table of contents; start there."""
 
 import os
 import signal
@@ -28,9 +28,11 @@ from .reports import Reports
 from .sensors import Sensors
 from .telling import Teller, worker_name
 from .troubles import Troubles, late
-from .wake import Signals
+from .wake import Order, Signals
 
 STOPS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+ENDS = frozenset({Order.STOP, Order.STOP_NOW})
+STEERED = {Order.DRAIN: Want.DRAIN, Order.PAUSE: Want.PAUSE, Order.RESUME: Want.RUN}
 ROUTINE = 0.05
 """Seconds between two reports when workers only came and went inside their slots."""
 REPORT = 1.0
@@ -47,7 +49,7 @@ STALE = 1.0
 """Seconds after ^Z until those go on that stood for it, though no load manager says how things stand by now."""
 
 
-class ProcessManager:
+class Loop:
     """Does a job's tasks with as many workers as the load manager allows."""
 
     def __init__(self, job: Job) -> None:
@@ -61,7 +63,7 @@ class ProcessManager:
         self._obeyed = 0  # the number of the last one that was
         self._reports = Reports(job)
         self._halting = Halting()
-        self._reaper = Reaper(job.run)
+        self._reaper = Reaper(job.run, guest=not job.standalone)
         self._crew = Crew()
         self._actor = Actor(self._crew.workers, job.settings.grace)
         self._held = job.make_state_dir()
@@ -121,6 +123,7 @@ class ProcessManager:
             state_dir=job.state_dir,
             leaves=self._attempts.starter.base,
             began=time.time(),
+            guest=not job.standalone,
         )
 
     def _close(self, *, fault: bool = False) -> Summary:
@@ -157,11 +160,12 @@ class ProcessManager:
         self._teller.left(self._reaper.left())
 
     def _print_rest(self) -> None:
-        """What waits for its turn or its reader, until a signal comes; only what is printed is told as done."""
+        """What waits for its turn or its reader, until somebody stops it; only what is printed is told as done."""
         stops: list[signal.Signals] = []
 
         def stopped() -> bool:
             stops.extend(self._signals.take() if self._signals is not None else ())
+            stops.extend(signal.SIGTERM for order in self._orders() if order in ENDS)
             return not STOPS.isdisjoint(stops)
 
         printed = self._attempts.starter.close(stopped)
@@ -234,17 +238,29 @@ class ProcessManager:
     # --------------------------------------------------------------------------------------------------------- heed
 
     def _heed(self) -> None:
-        """Signals, and a stdout that nobody reads any more."""
+        """Signals, what the program wants that we are a guest in, and a stdout that nobody reads any more."""
         for number in self._signals.take() if self._signals is not None else ():
             if number == signal.SIGTSTP:
                 self._suspend()
             elif number in STOPS:
                 self._halting.signalled(number)
+        for order in self._orders():
+            self._follow(order)
         if self._attempts.starter.printer.broken is not None:
             self._halting.output_lost(self._attempts.starter.printer.broken)
         if self.job.source.fault is not None:
             self._halting.tasks_lost(self.job.source.fault)
         self._halt()
+
+    def _orders(self) -> Iterable[Order]:
+        return self.job.orders.take() if self.job.orders is not None else ()
+
+    def _follow(self, order: Order) -> None:
+        """What an operator could want, too, goes by the load manager: `status` shows it, and `resume` ends it."""
+        if order in ENDS:
+            self._halting.asked(now=order is Order.STOP_NOW)
+        else:
+            self._member.steer(STEERED[order])
 
     def _halt(self) -> None:
         """End everybody, gently or at once, when that is new; what they work on is given back."""

@@ -67,6 +67,14 @@ class Halting:
         else:
             self._stop(f"ended by {number.name}: {GENTLE}", f"ended by {number.name}", Reason.HALT, 128 + number)
 
+    def asked(self, *, now: bool) -> None:
+        """The program that the run is a guest in stops it: gently, or at once."""
+        if now:
+            self.at_once = self._news = True
+        if self._why is None:
+            said = "stopped by the program: what runs is asked to end, tasks are given back"
+            self._stop(said, "stopped by the program", Reason.HALT, 128 + signal.SIGTERM)
+
     def wanted(self, want: Want, *, critical: bool) -> None:
         """What the operator wants of the whole run, and whether the load manager gives up."""
         if critical and not self.critical:

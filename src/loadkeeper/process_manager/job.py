@@ -1,18 +1,40 @@
 """What a process manager is given: the work, and how it is to be done."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, Protocol
 
 from ..errors import PlaceError
 from ..launcher import Launcher
 from ..record.joblog import Logged
+from ..record.journal import Fate
 from ..record.places import make_private
 from ..record.pruning import hold
 from ..settings import RunSettings
+from ..show.progress import Progress
 from ..sources.base import Source
 from ..sources.template import Template
-from .wake import Wake
+from .wake import Orders, Wake
+
+Taker = Callable[[Any, bytes, bytes], None]
+"""Takes what a task wrote to stdout and stderr, in the printer's thread; the task's `records.Ended` comes first."""
+
+
+class Audience(Protocol):
+    """A program that the run is a guest in: it is told what people are shown. Called in the loop, must not wait."""
+
+    due: float
+    """When it wants progress."""
+
+    def said(self, text: str) -> None:
+        """A message that people should see."""
+
+    def progressed(self, progress: Progress, now: float) -> None:
+        """How far it is; once `due` has come."""
+
+    def finished(self, fate: Fate) -> None:
+        """How an attempt ended."""
 
 
 @dataclass
@@ -32,6 +54,9 @@ class Job:
     standalone: bool = False  # signals, subreaper and terminal are ours
     stdout: int = 1
     stderr: int = 2
+    orders: Orders | None = None  # where the run is a guest in a program ...
+    audience: Audience | None = None
+    taker: Taker | None = None  # ... that takes what tasks write; else it is printed
 
     @property
     def name(self) -> str:

@@ -128,6 +128,8 @@ class Records:
         self.log(self._line(task, time.time(), 0.0, NOT_EXECUTED, 0))
 
     def _told(self, fate: Fate) -> None:
+        if self._job.audience is not None:
+            self._job.audience.finished(fate)
         if self._events is None:
             return
         self._events.put(

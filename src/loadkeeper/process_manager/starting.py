@@ -80,6 +80,7 @@ class Starter:
             ordered=settings.keep_order,
             live=settings.line_buffer,
             printed=job.wake.set,
+            taker=job.taker,
         )
         self._kept: list[tuple[Any, int]] = []  # receipts of what is in files of its own
         self._tag = job.template.tag(settings.tag)
@@ -195,7 +196,9 @@ class Starter:
             self._enough = needed + SPARE // 2 if make_room(needed + SPARE) else 0
         try:
             if not self._enough and len(self._streams) > 0 and not make_room(open_descriptors() + EACH + OWN):
-                raise OSError(errno.EMFILE, "the hard limit of open files (ulimit -Hn) allows no more workers")
+                raise OSError(
+                    errno.EMFILE, "the limit of open files (ulimit -Hn; in a program, -n) allows no more workers"
+                )
             return self.files.take() if self._results is None else open_files(self._path(task), task.number)
         except ValueError as error:
             raise SpawnError(f"no file for the results of task {task.number}: {error}", errno.EINVAL) from None

@@ -61,10 +61,12 @@ SHOWN = 60
 
 
 class Teller:
-    """Shows progress and messages of one run; ``quiet`` leaves messages only."""
+    """Shows progress and messages of one run; ``quiet`` leaves messages only. A program that the run is a guest in is
+    told both instead of people."""
 
     def __init__(self, job: Job, events: EventLog | None = None) -> None:
         self._job = job
+        self._audience = job.audience
         self._events = events
         self._event_at = 0.0
         self._told = 0
@@ -75,6 +77,10 @@ class Teller:
 
     def due(self) -> float:
         """When `show` wants to be called."""
+        return min(self._due(), self._audience.due if self._audience is not None else math.inf)
+
+    def _due(self) -> float:
+        """... for those who look."""
         if self._events is not None:
             return self._event_at
         return math.inf if self._job.settings.quiet or self.writer.dead else self.writer.due
@@ -86,8 +92,10 @@ class Teller:
         """A message that people should see, quiet or not."""
         if self._events is not None:
             self._events.put("message", text=text)
-        else:
+        elif self._audience is None:
             self.writer.say(f"loadkeeper: {text}")
+        if self._audience is not None:
+            self._audience.said(text)
 
     def settled(self, ended: Ended) -> None:
         """Which task failed, and how; the job log and the journal have all of them."""
@@ -119,19 +127,31 @@ class Teller:
         """Progress, if it is time for it."""
         if now < self.due():
             return
-        workers = list(workers)
+        progress = self._progress(now, tasks, list(workers), verdict, fault)
+        if self._audience is not None and now >= self._audience.due:
+            self._audience.progressed(progress, now)
+        if now < self._due():
+            return
         if self._events is not None:
             self._event_at = now + EVENT
-            reason, gauges = self._reason(tasks, workers, verdict), self._figures.gauges if self._figures else None
-            paused = sum(worker.state is WorkerState.PAUSED for worker in workers)
             self._events.put(
-                "progress", tasks=tasks, paused=paused, gauges=gauges, reason=reason or None, fault=fault or None
+                "progress",
+                tasks=tasks,
+                paused=progress.paused,
+                gauges=progress.gauges or None,
+                reason=progress.reason or None,
+                fault=fault or None,
             )
-            return
+        else:
+            self.writer.update(progress, now)
+
+    def _progress(
+        self, now: float, tasks: TaskCounts, workers: list[Worker], verdict: Verdict | None, fault: str
+    ) -> Progress:
         finished = tasks.done + tasks.failed + tasks.buried
         self._pace.note(now, finished)
         remaining = None if tasks.waiting is None else tasks.waiting + tasks.running
-        progress = Progress(
+        return Progress(
             name=self._job.name,
             tasks=tasks,
             paused=sum(worker.state is WorkerState.PAUSED for worker in workers),
@@ -143,7 +163,6 @@ class Teller:
             fault=fault,
             saying=_sayings(workers),
         )
-        self.writer.update(progress, now)
 
     def _reason(self, tasks: TaskCounts, workers: list[Worker], verdict: Verdict | None) -> str:
         if verdict is None:

@@ -2,7 +2,9 @@
 
 import os
 import signal
+from collections import deque
 from collections.abc import Callable
+from enum import StrEnum
 
 
 class Wake:
@@ -28,6 +30,31 @@ class Wake:
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+
+class Order(StrEnum):
+    """What a program wants of the run that it has begun."""
+
+    STOP = "stop"  # as a first SIGTERM does ...
+    STOP_NOW = "stop-now"  # ... and a second one
+    DRAIN = "drain"
+    PAUSE = "pause"
+    RESUME = "resume"
+
+
+class Orders:
+    """Those of any thread, kept until the loop looks; before it has begun, too."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._given: deque[Order] = deque()
+
+    def give(self, order: Order) -> None:
+        self._given.append(order)
+        self._wake()
+
+    def take(self) -> list[Order]:
+        return [self._given.popleft() for _ in range(len(self._given))]
 
 
 class Signals:

@@ -165,12 +165,15 @@ class Printer:
         ordered: bool = False,
         live: bool = False,
         printed: Callable[[], None] | None = None,
+        taker: Callable[[Any, bytes, bytes], None] | None = None,
     ) -> None:
-        """``printed`` is called in the thread when there are new `receipts`."""
+        """``printed`` is called in the thread when there are new `receipts`. ``taker`` is called there instead of
+        printing: with the receipt, and all of stdout and stderr, of each task; of one that wrote nothing, too."""
         self._files = files
         self._targets = (stdout, stderr)
         self._ordered, self._live = ordered, live
         self._printed = printed or _nothing
+        self._taker = taker
         self._receipts: deque[tuple[Any, int]] = deque()
         self._unread: deque[tuple[int, OSError]] = deque()
         self._queue: deque[Output] = deque()
@@ -217,7 +220,7 @@ class Printer:
         """An attempt is over: print this pair and give it back to the files. ``shown``: not, for its task is done
         again, and its number comes again. Bytes of its stdout come back. One that is empty costs two calls to fstat."""
         sizes = (os.fstat(streams.stdout).st_size, os.fstat(streams.stderr).st_size)
-        if not self._live and (not any(sizes) or not shown):
+        if not self._live and ((not any(sizes) and self._taker is None) or not shown):
             self._files.give(streams, sizes)
             if shown:
                 self.skip(number)
@@ -321,7 +324,10 @@ class Printer:
 
     def _print_whole(self, output: Output) -> None:
         try:
-            self._copy(output, whole=True)
+            if self._taker is None:
+                self._copy(output, whole=True)
+            else:
+                self._taker(output.receipt, *_whole(output))
         except OSError as error:
             output.receipt = None
             self._unread.append((output.number, error))
@@ -374,6 +380,15 @@ class Printer:
                 if target == self._targets[0]:  # a dead terminal's stderr never ends a run
                     self.broken = error
                 return
+
+
+def _whole(output: Output) -> tuple[bytes, bytes]:
+    """Of both streams. Raises OSError."""
+    stdout, stderr = (
+        b"".join(os.pread(source, min(CHUNK, size - place), begin + place) for place in range(0, size, CHUNK))
+        for source, size, begin in zip(output.streams, output.sizes, output.begins, strict=True)
+    )
+    return stdout, stderr
 
 
 def last_words(streams: Streams) -> bytes:

@@ -18,7 +18,20 @@ ROOT = Path(loadkeeper.__file__).parent
 FLOORS = (
     {"model", "units", "errors", "masking", "status", "linux", "worker", "saying"},
     {"settings", "sense", "decide", "act", "sources", "record", "channel"},
-    {"guard", "launcher", "member", "load_manager", "process_manager", "simulate", "show", "doctor"},
+    {
+        "doctor",
+        "guard",
+        "launcher",
+        "load_manager",
+        "member",
+        "preparing",
+        "process_manager",
+        "roster",
+        "show",
+        "simulate",
+        "words",
+    },
+    {"program"},
     {"commands"},
     {"cli"},
     {"__main__"},
@@ -60,7 +73,7 @@ def room(path: Path) -> str:
 def imports(path: Path, root: Path = ROOT) -> Iterator[str]:
     """The rooms that a file imports, wherever the import stands."""
     package = ("loadkeeper", *path.relative_to(root).parts[:-1])
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names = [alias.name.split(".") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -70,6 +83,14 @@ def imports(path: Path, root: Path = ROOT) -> Iterator[str]:
         else:
             continue
         yield from (name[1] for name in names if name[0] == "loadkeeper" and len(name) > 1)
+
+
+def nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """All but what only type checkers read."""
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
+            yield node
+            yield from nodes(node)
 
 
 @functools.cache
@@ -99,6 +120,24 @@ def test_the_package_root_imports_nothing():
         check=True,
     )
     assert int(done.stdout) <= 1
+
+
+@pytest.mark.parametrize("name", loadkeeper._HANDED_ON)
+def test_what_the_package_root_hands_on_is_there_and_known_to_type_checkers(name):
+    assert getattr(loadkeeper, name).__name__ == name
+    assert name in dir(loadkeeper)
+    typed = {
+        alias.asname
+        for node in ast.walk(ast.parse((ROOT / "__init__.py").read_text()))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert name in typed
+
+
+def test_the_package_root_hands_on_nothing_else():
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        loadkeeper.Nothing  # noqa: B018
 
 
 def test_those_that_do_not_know_each_other():
@@ -168,6 +207,7 @@ STAMPS = {
     "load_manager/__init__.py",
     "load_manager/keeping.py",
     "load_manager/knowledge.py",
+    "member.py",
     "process_manager/__init__.py",
     "process_manager/records.py",
     "process_manager/troubles.py",

@@ -1,3 +1,49 @@
-"""Loadkeeper keeps a node from being overloaded by the worker processes that run on it."""
+"""Loadkeeper keeps a node from being overloaded by the worker processes that run on it.
+
+Programs have its managers by name: `from loadkeeper import ProcessManager, Limits`. Each is loaded when it is asked
+for; importing the package costs nothing."""
+
+TYPE_CHECKING = False  # as `typing` has it, without importing that
+if TYPE_CHECKING:
+    from .errors import LoadkeeperError as LoadkeeperError
+    from .errors import PlaceError as PlaceError
+    from .errors import UsageError as UsageError
+    from .member import Member as Member
+    from .program.limits import Limits as Limits
+    from .program.load_manager import LoadManager as LoadManager
+    from .program.manager import ProcessManager as ProcessManager
+    from .program.outcome import Outcome as Outcome
+    from .program.outcome import RunFailed as RunFailed
+    from .program.progress import Progress as Progress
+    from .roster import Roster as Roster
 
 __version__ = "0.1.0"
+
+_HANDED_ON = {
+    "Limits": "program.limits",
+    "LoadManager": "program.load_manager",
+    "LoadkeeperError": "errors",
+    "Member": "member",
+    "Outcome": "program.outcome",
+    "PlaceError": "errors",
+    "ProcessManager": "program.manager",
+    "Progress": "program.progress",
+    "Roster": "roster",
+    "RunFailed": "program.outcome",
+    "UsageError": "errors",
+}
+"""Where each name stands."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HANDED_ON:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found: object = getattr(import_module(f".{_HANDED_ON[name]}", __name__), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HANDED_ON})

@@ -15,6 +15,8 @@ from .sense.capacity import binding_cgroup
 COMES_UP = 0.5
 """Seconds in which a load manager that was started may be expected: a start takes 0.15 to 0.2 s. One too many leaves at
 once, for it finds the place taken, but costs 0.1 s of CPU."""
+LAUNCHED = "LOADKEEPER_LAUNCHED"
+"""Set for a load manager that a run starts: it leaves with the last run, whatever program it is in."""
 KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")
 
 
@@ -55,7 +57,7 @@ class Launcher:
         return not self._helpers
 
     def _start(self) -> int:
-        environment = {name: value for name, value in self._environment.items() if _is_kept(name)}
+        environment = {name: value for name, value in self._environment.items() if _is_kept(name)} | {LAUNCHED: "1"}
         own = [sys.executable, "-P", "-m", "loadkeeper.load_manager", self.place.directory]
         command = shlex.split(self._command) if self._command else own
         return spawn_daemon(command, environment, self.place.log)

@@ -4,9 +4,12 @@ Thread-free, with one descriptor to wait on; the process manager is built on it.
 where there is none, and brings up another when it dies.
 """
 
+import os
 import select
 import signal
 import time
+from collections.abc import Mapping
+from typing import Protocol
 
 import zmq
 from msgspec.structs import replace
@@ -17,7 +20,7 @@ from .channel.register import Register
 from .errors import ChannelError, LoadkeeperError
 from .launcher import Launcher
 from .linux.process import Process
-from .model import Bye, Ending, Hello, Report, Verdict, Want, Welcome
+from .model import Bye, Ending, Hello, Limits, Report, Verdict, Want, Welcome
 
 HELLO_AGAIN = 0.5
 """Seconds without a Welcome after which the load manager is looked for, or started, once more; doubled each time, up to
@@ -37,6 +40,13 @@ CATCH_UP = 0.1
 """... and the most that is waited for it."""
 ANNOUNCE = 60.0
 """Seconds after which the run is announced anew, for tidiers of old files."""
+
+
+class HasModel(Protocol):
+    """`loadkeeper.Limits`: in the words of the command line."""
+
+    @property
+    def model(self) -> Limits: ...
 
 
 class Member:
@@ -67,6 +77,38 @@ class Member:
         self._last: Report | None = None
         self._wanted: Want | None = None  # of this run, by itself, until a load manager is told
 
+    @classmethod
+    def open(
+        cls,
+        name: str,
+        *,
+        limits: "HasModel | Limits | None" = None,
+        grace: float = 10.0,
+        lm_command: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> "Member":
+        """A member for a program with workers of its own, connected. ``name`` is what `status` and `list` show;
+        ``grace``: seconds from asking a worker to end until it is killed; ``lm_command``: started instead of our load
+        manager; ``environment``: says where load managers are, instead of the program's own.
+
+        Raises PlaceError when the runtime directory cannot be used."""
+        me = Process.myself()
+        hello = Hello(
+            run=os.urandom(4).hex(),
+            name=name,
+            pid=me.pid,
+            start_time=me.start_time,
+            limits=limits if isinstance(limits, Limits) else Limits() if limits is None else limits.model,
+            grace=grace,
+            command=name,
+            state_dir="",
+            began=time.time(),
+            guest=True,
+        )
+        member = cls(hello, Launcher(os.environ if environment is None else environment, lm_command))
+        member.connect()
+        return member
+
     @property
     def log(self) -> str:
         """Where a load manager that cannot start says why."""
@@ -93,6 +135,12 @@ class Member:
         if self.connected:
             return SILENT if self._helped else 1.0
         return max(0.0, min(self._asked + self._pause(), self._heard + 2 * SILENT + 0.1) - now)
+
+    def wait(self, seconds: float) -> bool:
+        """For a program that waits for nothing else: at most so many seconds for news, and a `turn`."""
+        due = self.due(time.monotonic())
+        self._epoll.poll(seconds if due is None else min(seconds, due))
+        return self.turn(time.monotonic())
 
     def report(self, report: Report) -> None:
         """Tell the whole state; the last one is told again to the next load manager."""

@@ -17,7 +17,13 @@ from ..errors import SettingsError
 
 FILE = "loadkeeper.toml"
 PREFIX = "LOADKEEPER_"
-OTHERS = ("LOADKEEPER_RUNTIME_DIR", "LOADKEEPER_STATE_DIR", "LOADKEEPER_WORKER", "LOADKEEPER_WORKER_CHECKPOINT")
+OTHERS = (
+    "LOADKEEPER_LAUNCHED",
+    "LOADKEEPER_RUNTIME_DIR",
+    "LOADKEEPER_STATE_DIR",
+    "LOADKEEPER_WORKER",
+    "LOADKEEPER_WORKER_CHECKPOINT",
+)
 """Variables that are no settings of a run."""
 LIMITS = (
     "cpu",

@@ -2,20 +2,17 @@
 
 import os
 import re
-import shutil
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ..errors import UsageError
-from ..launcher import Launcher
 from ..model import PauseMode
-from ..record import joblog, results
-from ..record.places import state_dir
-from ..record.pruning import prune_now_and_then
+from ..preparing import check_places, check_program, done_before, exported_functions, run_of
+from ..record import joblog
 from ..sense.capacity import capacity
 from ..settings import RunSettings, check_limits
 from ..sources.placeholders import Syntax
@@ -228,10 +225,9 @@ def run(words: tuple[str, ...], arg_file: tuple[str, ...], **options: Any) -> in
     _check_stdout()
     values = inputs.tasks(given, options["tasks"], inputs.cut(options), counted=_needs_total(settings))
     template = _template(command, values, options)
-    _check_program(template)
-    if settings.results is not None and not template.text_of(os.fsencode(settings.results)).filled:
-        results.check(settings.results)
-    before = _before(settings)
+    check_program(template)
+    check_places(settings, template)
+    before = done_before(settings)
     if options["dry_run"]:
         return _show(template, values.source, settings, before)
     return _manage(template, values.source, settings, before)
@@ -255,18 +251,8 @@ def _template(command: Sequence[str], values: inputs.Tasks, options: dict[str, A
         [os.fsencode(word) for word in command],
         valued=options["tasks"] is None,
         shell=True if options["shell"] else False if options["quote"] else None,
-        syntax=Syntax(os.fsencode(options["replace"]), values.names, _functions(os.environb)),
+        syntax=Syntax(os.fsencode(options["replace"]), values.names, exported_functions(os.environb)),
     )
-
-
-def _before(settings: RunSettings) -> joblog.Logged | None:
-    """What an earlier run has done. Raises UsageError."""
-    if not (settings.resume or settings.resume_failed):
-        return None
-    option = "--resume-failed" if settings.resume_failed else "--resume"
-    if settings.joblog is None or settings.joblog == "-":
-        raise UsageError(f"{option} needs --joblog FILE: the file says what is done")
-    return joblog.Logged(settings.joblog, successful=settings.resume_failed)
 
 
 def _show(
@@ -296,12 +282,7 @@ def _show(
 def _manage(template: Template, source: inputs.MakeSource, settings: RunSettings, before: joblog.Logged | None) -> int:
     """All words are right. The load manager, where there is none yet, comes up while the rest of us is loaded: that
     takes 0.06 s of the 0.15 that it needs."""
-    state, run = state_dir(os.environ), os.urandom(4).hex()
-    if settings.joblog is not None:
-        joblog.check(settings.joblog)
-    launcher = Launcher(os.environ, settings.lm_command)
-    launcher.launch()
-    prune_now_and_then(f"{state}/runs")
+    run = run_of(settings, os.environ)
 
     from ..process_manager import Loop
     from ..process_manager.job import Job
@@ -309,13 +290,13 @@ def _manage(template: Template, source: inputs.MakeSource, settings: RunSettings
 
     wake = Wake()
     job = Job(
-        run=run,
+        run=run.id,
         template=template,
         source=source(wake.set),
         settings=settings,
-        state_dir=f"{state}/runs/{run}",
+        state_dir=run.state_dir,
         wake=wake,
-        launcher=launcher,
+        launcher=run.launcher,
         before=before,
         environment=os.environ,
         standalone=True,
@@ -328,25 +309,3 @@ def _check_stdout() -> None:
         os.fstat(1)
     except OSError:
         raise UsageError("stdout is closed, so the tasks' output would be lost; send it to /dev/null instead") from None
-
-
-def _functions(environment: Mapping[bytes, bytes]) -> frozenset[bytes]:
-    """Those that bash has exported: `BASH_FUNC_name%%`."""
-    names = (
-        name[len(b"BASH_FUNC_") : -2] for name in environment if name.startswith(b"BASH_FUNC_") and name[-2:] == b"%%"
-    )
-    return frozenset(names)
-
-
-def _check_program(template: Template) -> None:
-    """A command that does not exist is found before the first start."""
-    program = template.program
-    if program is None:
-        return
-    name = os.fsdecode(program)
-    if shutil.which(name) is None:
-        if "/" in name and os.path.exists(name):
-            problem = "is a directory" if os.path.isdir(name) else "may not be executed; try chmod +x"
-            raise UsageError(f"command {name!r} {problem}")
-        where = "" if "/" in name else " in PATH"
-        raise UsageError(f"command {name!r} is not found{where}; nothing was started")

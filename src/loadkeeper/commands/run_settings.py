@@ -4,42 +4,19 @@ import os
 from typing import Any
 
 from ..errors import UsageError
-from ..model import Limits, Lines, PauseMode
+from ..model import Lines, PauseMode
 from ..settings import RunSettings
+from ..words import Off, limits_of
 from .inputs import escaped
-from .options import Off
 
 
 def settings_of(options: dict[str, Any]) -> RunSettings:
     """By the names of click's parameters. Raises UsageError."""
     given = {name: value for name, value in options.items() if value is not None}
-
-    def amount(name: str, default: Any = None) -> Any:
-        value = given.get(name, default)
-        return None if value is Off else value
-
-    if given.get("memory") is Off and given.get("memory_gap"):
-        raise UsageError(
-            "--memory-gap is added to what --memory keeps available, and with --memory off nothing is kept"
-        )
     sensors, lines = _sensors(given)
-    limits = Limits(
-        cpu=amount("cpu", Limits().cpu),
-        cpu_promised="cpu" in given and given["cpu"] is not Off,
-        memory=amount("memory", Limits().memory),
-        memory_gap=given.get("memory_gap", 0),
-        swap=amount("swap"),
-        gauges={**given.get("pressure", {}), **lines},
-        workers_memory=amount("workers_memory"),
-        workers_cpu=amount("workers_cpu"),
-        memory_per_worker=given.get("memory_per_worker"),
-        memory_need=given.get("memory_need"),
-        max_pause=given["max_pause"],
-        give_up=amount("give_up"),
-    )
     return RunSettings(
-        limits=limits,
-        jobs=amount("jobs"),
+        limits=limits_of(given, lines),
+        jobs=None if given.get("jobs") is Off else given.get("jobs"),
         tries=given["retries"],
         retry_delay=given["retry_delay"],
         timeout=given.get("timeout"),

@@ -145,9 +145,9 @@ class Membership:
         return [stat for stat in table.stats.values() if stat.ppid != _KERNEL]
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def membership(run: str) -> Membership:
-    """The one of this process for the run."""
+    """The one of this process for the run. A program may have many in its life, but never so many at once."""
     return Membership(run)
 
 

@@ -20,7 +20,7 @@ class Wake:
         try:
             os.eventfd_write(self._descriptor, 1)
         except OSError:
-            pass  # closed: the loop is over
+            pass  # nobody has looked for so long that it is full
 
     def clear(self) -> None:
         try:
@@ -28,7 +28,8 @@ class Wake:
         except BlockingIOError:
             pass
 
-    def close(self) -> None:
+    def __del__(self) -> None:
+        """Not before: a thread that is late may still call `set`, and the number would be somebody else's."""
         os.close(self._descriptor)
 
 

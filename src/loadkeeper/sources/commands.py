@@ -112,22 +112,17 @@ class Values(Source):
         pass
 
 
-class Stream(Source):
-    """Lines of an open descriptor, as they come. ``wake`` is called from the reading thread when `take` has something
-    again after it had nothing, and at the end of the stream."""
+class Fed(Source):
+    """Rows as they come, read by a thread of its own, so many ahead of the workers. ``wake`` is called from that thread
+    when `take` has something again after it had nothing, and at the end of the rows."""
 
     def __init__(
-        self,
-        descriptor: int,
-        wake: Callable[[], None],
-        name: str = "stdin",
-        separator: bytes = b"\n",
-        rows: Rows = one_each,
+        self, rows: Callable[[], Iterable[Row]], wake: Callable[[], None], name: str, ahead: int = AHEAD
     ) -> None:
-        self._descriptor = descriptor
+        """``rows`` is called, and what comes of it read, in that thread; ``name`` is for people."""
         self._rows = rows
         self._name = name
-        self._separator = separator
+        self._ahead = ahead
         self._wake = wake
         self._ready: deque[Row] = deque()
         self._ready_bytes = 0
@@ -152,7 +147,7 @@ class Stream(Source):
                 return None
             row = self._ready.popleft()
             self._ready_bytes -= sum(map(len, row))
-            if len(self._ready) < AHEAD // 2 and self._ready_bytes < AHEAD_BYTES // 2:
+            if len(self._ready) <= self._ahead // 2 and self._ready_bytes < AHEAD_BYTES // 2:
                 self._room.notify()
         self._taken += 1
         return Task(self._taken, row)
@@ -179,7 +174,7 @@ class Stream(Source):
 
     def _read(self) -> None:
         try:
-            for row in self._rows(split(self._descriptor, self._separator)):
+            for row in self._rows():
                 if not self._offer(row):
                     return
         except OSError as error:
@@ -194,7 +189,7 @@ class Stream(Source):
     def _offer(self, row: Row) -> bool:
         """Queue a row, waiting for room; False when nobody wants it any more."""
         with self._room:
-            while (len(self._ready) >= AHEAD or self._ready_bytes >= AHEAD_BYTES) and not self._closed:
+            while (len(self._ready) >= self._ahead or self._ready_bytes >= AHEAD_BYTES) and not self._closed:
                 self._room.wait()
             if self._closed:
                 return False
@@ -204,6 +199,20 @@ class Stream(Source):
         if hungry:
             self._wake()
         return True
+
+
+class Stream(Fed):
+    """Lines of an open descriptor, as they come."""
+
+    def __init__(
+        self,
+        descriptor: int,
+        wake: Callable[[], None],
+        name: str = "stdin",
+        separator: bytes = b"\n",
+        rows: Rows = one_each,
+    ) -> None:
+        super().__init__(lambda: rows(split(descriptor, separator)), wake, name)
 
 
 def _read(descriptor: int, most: int = CHUNK) -> bytes:

@@ -1,0 +1,73 @@
+"""What is done before anything is started, alike for ``loadkeeper run`` and for programs: faults are found, the run has
+a name and a place, and the load manager comes up while the rest of us is loaded."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from .errors import UsageError
+from .launcher import Launcher
+from .record import joblog, results
+from .record.places import state_dir
+from .record.pruning import prune_now_and_then
+from .settings import RunSettings
+from .sources.template import Template
+
+
+class Begun(NamedTuple):
+    """A run that has a name and a place."""
+
+    id: str
+    state_dir: str  # its own directory
+    launcher: Launcher
+
+
+def run_of(settings: RunSettings, environment: Mapping[str, str]) -> Begun:
+    """A new run; its load manager is on its way where there is none. Raises UsageError, PlaceError and SpawnError."""
+    state, run = state_dir(environment), os.urandom(4).hex()
+    if settings.joblog is not None:
+        joblog.check(settings.joblog)
+    launcher = Launcher(environment, settings.lm_command)
+    launcher.launch()
+    prune_now_and_then(f"{state}/runs")
+    return Begun(run, f"{state}/runs/{run}", launcher)
+
+
+def check_places(settings: RunSettings, template: Template) -> None:
+    """That results can be kept where they are wanted. Raises UsageError."""
+    if settings.results is not None and not template.text_of(os.fsencode(settings.results)).filled:
+        results.check(settings.results)
+
+
+def done_before(settings: RunSettings) -> joblog.Logged | None:
+    """What an earlier run has done. Raises UsageError."""
+    if not (settings.resume or settings.resume_failed):
+        return None
+    option = "--resume-failed" if settings.resume_failed else "--resume"
+    if settings.joblog is None or settings.joblog == "-":
+        raise UsageError(f"{option} needs --joblog FILE: the file says what is done")
+    return joblog.Logged(settings.joblog, successful=settings.resume_failed)
+
+
+def exported_functions(environment: Mapping[bytes, bytes]) -> frozenset[bytes]:
+    """Those that bash has exported: `BASH_FUNC_name%%`."""
+    names = (
+        name[len(b"BASH_FUNC_") : -2] for name in environment if name.startswith(b"BASH_FUNC_") and name[-2:] == b"%%"
+    )
+    return frozenset(names)
+
+
+def check_program(template: Template, path: str | None = None) -> None:
+    """A command that does not exist is found before the first start. ``path``: instead of our own PATH. Raises
+    UsageError."""
+    program = template.program
+    if program is None:
+        return
+    name = os.fsdecode(program)
+    if shutil.which(name, path=path) is None:
+        if "/" in name and os.path.exists(name):
+            problem = "is a directory" if os.path.isdir(name) else "may not be executed; try chmod +x"
+            raise UsageError(f"command {name!r} {problem}")
+        where = "" if "/" in name else " in PATH"
+        raise UsageError(f"command {name!r} is not found{where}; nothing was started")

@@ -1,0 +1,152 @@
+"""How settings are written: from words to numbers, alike for options of the command line and for programs.
+
+`units` reads single figures; what is put together of several, or looks at the node, is read here."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import SettingsError, UsageError
+from .model import GAUGES, Limits, Lines
+from .sense.capacity import capacity
+from .settings import Halt, When
+from .units import parse_number, parse_share
+
+
+class Off:
+    """Said instead of a value: the limit is off."""
+
+
+def parse_pressure(text: str) -> dict[str, Lines]:
+    """``cpu=40%,io=30%`` → hold lines of the pressure gauges. Raises SettingsError."""
+    lines: dict[str, Lines] = {}
+    for part in text.split(","):
+        name, equals, share = part.strip().partition("=")
+        if not equals or name not in ("cpu", "memory", "io"):
+            raise SettingsError(f"{part.strip()!r} is not a pressure line; write it as cpu=40%,io=30%,memory=10%")
+        lines[f"pressure.{name}"] = Lines(hold=parse_share(share))
+    return lines
+
+
+_SENSOR = re.compile(r"[a-z][a-z0-9._-]{0,30}")
+
+
+def parse_sensor(text: str) -> tuple[str, str | None]:
+    """``gpu=nvidia-smi ...`` → name and line for the shell; without a line the name is an entry point's. Raises
+    SettingsError."""
+    name, equals, line = text.partition("=")
+    if not _SENSOR.fullmatch(name) or (equals and not line.strip()):
+        raise SettingsError(
+            f"{text!r} is no sensor; write it as NAME=COMMAND, where COMMAND prints a number and the name is of a-z, "
+            "0-9, dots and dashes"
+        )
+    if name in GAUGES or name.startswith("pressure."):
+        raise SettingsError(f"{name!r} is a gauge that is there already; give the sensor another name")
+    if equals:
+        return name, line
+    from .sense.plugin import GROUP, known
+
+    if name not in (plugins := known()):
+        there = f"there are {', '.join(sorted(plugins))}" if plugins else "none is installed"
+        raise SettingsError(f"{name!r} is no entry point of {GROUP} ({there}); a command is written {name}=COMMAND")
+    return name, None
+
+
+def parse_line(text: str) -> tuple[str, Lines]:
+    """``gpu=80,90,95``: the sensor's hold, pause and end lines, any of them empty; ``free=<20,10`` where lower is
+    worse. Raises SettingsError."""
+    name, _, figures = text.partition("=")
+    falling = figures.startswith("<")
+    try:
+        at = [float(part) if part.strip() else None for part in figures.removeprefix("<").split(",")]
+    except ValueError:
+        at = []
+    given = [line for line in at if line is not None]
+    if not given or len(at) > 3 or not all(map(math.isfinite, given)):
+        raise SettingsError(
+            f"{text!r} are no lines of a sensor; write them as NAME=HOLD,PAUSE,END, for example gpu=80,90,95, and with "
+            "a < before them where lower is worse: free=<20,10"
+        )
+    if given != sorted(given, reverse=falling):
+        raise SettingsError(
+            f"{text!r}: hold comes before pause, and pause before end" + ("" if falling else "; write < if it falls")
+        )
+    hold, pause, end = (*at, None, None)[:3]
+    return name, Lines(hold, pause, end, falling)
+
+
+def parse_positive(text: str) -> int:
+    """A whole number from 1. Raises SettingsError."""
+    return parse_number(text, 1)
+
+
+def parse_count(text: str) -> int:
+    """A whole number from 0. Raises SettingsError."""
+    return parse_number(text, 0)
+
+
+_JOBS = re.compile(r"([+-]?)([0-9]{1,9})(%?)")
+
+
+def parse_jobs(text: str) -> int | type[Off]:
+    """``8``, ``50%`` of the CPUs, one more or less than there are (``+1``, ``-1``; one at least), ``0``: as many as the
+    load allows. As GNU parallel has them. Raises SettingsError."""
+    found = _JOBS.fullmatch(text)
+    if found is None:
+        raise SettingsError(f"{text!r} is no number of workers; write it as 8, 50% (of the CPUs), +1, -1 (beside them)")
+    sign, number, percent = found.groups()
+    if not sign and not int(number):
+        return Off
+    count = int(number)
+    if sign or percent:
+        cpus = capacity().cpus
+        count = int(cpus * count / 100) if percent else count
+        count = {"": count, "+": int(cpus) + count, "-": int(cpus) - count}[sign]
+    return max(count, 1)
+
+
+HALTS = {"1": "soon,fail=1", "2": "now,fail=1", "-1": "soon,success=1", "-2": "now,success=1"}
+"""GNU parallel's short forms."""
+_HALT = re.compile(r"(soon|now),(fail|success|done)=(?:([0-9]*[1-9][0-9]*)|([0-9.]+%))")
+_DIGITS = 12
+
+
+def parse_halt(text: str) -> Halt | None:
+    """``now,fail=1``, ``soon,done=30%``, GNU parallel's short forms; None: never. Raises SettingsError."""
+    if text in {"never", "0"}:
+        return None
+    long = HALTS.get(text, f"soon,fail={text}" if "," not in text else text)
+    if (found := _HALT.fullmatch(long)) is None or len(found[3] or "") > _DIGITS:
+        raise SettingsError(f"{text!r} is not a way to halt; write it as now,fail=1, soon,fail=30% or never")
+    when, what, count, share = found.groups()
+    return Halt(When(when), what, int(count) if count else None, parse_share(share) if share else None, text)
+
+
+def limits_of(given: Mapping[str, Any], lines: Mapping[str, Lines]) -> Limits:
+    """The limits of a run from what was given of them, read already, by their names; `Off`: switched off. ``lines`` are
+    those of the user's own sensors. Raises UsageError."""
+
+    def amount(name: str, default: Any = None) -> Any:
+        value = given.get(name, default)
+        return None if value is Off else value
+
+    if given.get("memory") is Off and given.get("memory_gap"):
+        raise UsageError(
+            "--memory-gap is added to what --memory keeps available, and with --memory off nothing is kept"
+        )
+    defaults = Limits()
+    return Limits(
+        cpu=amount("cpu", defaults.cpu),
+        cpu_promised="cpu" in given and given["cpu"] is not Off,
+        memory=amount("memory", defaults.memory),
+        memory_gap=given.get("memory_gap", 0),
+        swap=amount("swap"),
+        gauges={**given.get("pressure", {}), **lines},
+        workers_memory=amount("workers_memory"),
+        workers_cpu=amount("workers_cpu"),
+        memory_per_worker=given.get("memory_per_worker"),
+        memory_need=given.get("memory_need"),
+        max_pause=given.get("max_pause", defaults.max_pause),
+        give_up=amount("give_up", defaults.give_up),
+    )

@@ -31,7 +31,7 @@ FLOORS = (
         "simulate",
         "words",
     },
-    {"program"},
+    {"coming_over", "program"},
     {"commands"},
     {"cli"},
     {"__main__"},

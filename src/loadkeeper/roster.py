@@ -1,5 +1,5 @@
-"""The workers of a program with a loop of its own, as the load manager wants them told: from few words to a `Report`, and
-from its verdict to who is to do what. docs/library.md has a whole program of forty lines."""
+"""The workers of a program with a loop of its own, as the load manager wants them told: from few words to a `Report`,
+and from its verdict to who is to do what. docs/library.md has a whole program of forty lines."""
 
 import time
 from collections.abc import Iterator
@@ -44,8 +44,8 @@ class _Worker:
 
 @dataclass
 class Roster:
-    """Of one pool of a `Member`. ``kind``: what its tasks are learned under; ``jobs``: the most workers at once. Workers
-    have numbers, which never come again. Starting, stopping and ending them is the program's own business."""
+    """Of one pool of a `Member`. ``kind``: what its tasks are learned under; ``jobs``: the most workers at once.
+    Workers have numbers, which never come again. Starting, stopping and ending them is the program's own business."""
 
     member: Member
     kind: str = ""
@@ -70,8 +70,8 @@ class Roster:
         return self._numbered
 
     def mark(self, n: int) -> dict[str, str]:
-        """What must stand in the worker's environment: by it whatever the worker leaves is found, when the program dies,
-        too."""
+        """What must stand in the worker's environment: by it whatever the worker leaves is found, when the program
+        dies, too."""
         return {MARK.decode(): f"{self.member.hello.run}.{n}"}
 
     def add(self, n: int, pid: int, task: str = "") -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..linux.cgroup import Leaf
 from ..linux.members import Key, mark, marked
-from ..linux.proc import PROC, Stat, read, stat
+from ..linux.proc import PROC, Stat, read
 from ..linux.process import Process, adopted, ended, is_subreaper, reap_adopted
 from ..linux.undying import command, hindrance
 
@@ -16,6 +16,7 @@ _leaves: dict[str, list[Leaf]] = {}
 EVERY = 0.05
 """Seconds between two looks at our own children."""
 _PAUSE = 0.005
+_TICKS = os.sysconf("SC_CLK_TCK")
 _EMPTY = 2
 
 
@@ -46,7 +47,8 @@ class Reaper:
     def __init__(self, run: str, *, guest: bool = False) -> None:
         self._run = run
         self._guest = guest
-        self._killed: set[Key] = set()  # by a guest: those that have come back to the program are reaped
+        self._ours: set[Key] = set()  # of a guest: what has come back to the program and is the run's
+        self._sessions: dict[int, float] = {}  # of a guest: those of finished workers, and when each ended
         self._due = 0.0
         self._ending = 0  # leftovers that were alive at the last turn
         self._before = {child.pid for child in adopted()}  # who comes back to us and is nobody's of this run
@@ -65,7 +67,14 @@ class Reaper:
             return 0
         self._due = now + EVERY
         self._remove_leaves()
+        self._look_as_guest()
         return self._look(live)
+
+    def ends(self, leader: int) -> None:
+        """A worker is about to be reaped: of what it leaves to somebody else's program it is known now what is ours."""
+        if self._guest and is_subreaper():
+            self._sessions[leader] = time.clock_gettime(time.CLOCK_BOOTTIME)
+            self._look_as_guest()
 
     def end_leftovers(self, timeout: float = 2.0) -> bool:
         """Kill everything that is left of the run, until looks find nothing any more; False: something would not die.
@@ -73,13 +82,14 @@ class Reaper:
         A subreaper need only look at its own children; else all environments are read, until two looks are empty."""
         deadline = time.monotonic() + timeout
         empty = 0
-        while empty < (1 if self._adopts() else _EMPTY) or _leaves.get(self._run):
+        while empty < (1 if self._adopts() else _EMPTY) or _leaves.get(self._run) or self._ours:
             self._remove_leaves()
             found = self._look(()) if self._adopts() else self._kill_marked()
             empty = 0 if found else empty + 1
             if time.monotonic() > deadline:
                 return False
-            if found or _leaves.get(self._run):
+            self._look_as_guest()
+            if found or _leaves.get(self._run) or self._ours:
                 time.sleep(_PAUSE)
         return True
 
@@ -112,18 +122,22 @@ class Reaper:
         return _kill(child.pid, child.start_time)
 
     def _kill_marked(self) -> int:
-        found = {(one.pid, one.start_time) for one in marked(self._run)}
-        self._killed |= found
-        for key in list(self._killed - found):
-            self._let_go(key)
-        return sum(_kill(*key) for key in found)
+        return sum(_kill(found.pid, found.start_time) for found in marked(self._run))
 
-    def _let_go(self, key: Key) -> None:
-        """Of one that was killed: it stays a zombie, and nobody's, where the program became its parent."""
-        self._killed.discard(key)
-        found = stat(key[0])
-        if found is not None and found.start_time == key[1] and found.ppid == os.getpid() and ended(found):
-            reap_adopted(found)
+    def _look_as_guest(self) -> None:
+        """Where the program is a subreaper or process 1, what workers leave comes to it: what is known to be ours, by
+        its mark while it lived, or by its worker's session, does not stay a zombie."""
+        if not self._guest or not is_subreaper():
+            return
+        there = {(child.pid, child.start_time): child for child in adopted()}
+        self._ours &= there.keys()
+        for key, child in there.items():
+            if not ended(child):
+                if (mark(child.pid) or b"").startswith(self._run.encode() + b"."):
+                    self._ours.add(key)
+            elif key in self._ours or child.start_time < self._sessions.get(child.session, 0) * _TICKS:
+                reap_adopted(child)
+                self._ours.discard(key)
 
     def _remove_leaves(self) -> None:
         left = [leaf for leaf in _leaves.pop(self._run, []) if not leaf.remove()]

@@ -93,6 +93,7 @@ class SecondHand:
     def close(self) -> None:
         """We leave: whoever stands by our hand goes on, for nobody else would continue it."""
         resume_all([worker for worker in self._held.values() if worker.state is WorkerState.PAUSED], time.monotonic())
+        self._send = _nobody  # who called us holds us: its descriptors are closed with its last name
 
     def _see_to(self, act: Act, wanted: _Wanted, run: Run, report: WorkerReport, now: float) -> None:
         """Wait for its process manager; when it does nothing do it, and tell."""
@@ -153,3 +154,7 @@ def _continued(worker: Worker, run: Run | None, now: float) -> bool:
         return False
     resume_all([worker], now)
     return True
+
+
+def _nobody(_run: Run) -> None:
+    """There is nobody left to tell."""

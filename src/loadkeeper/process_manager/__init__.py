@@ -213,7 +213,7 @@ class Loop:
     def _reap(self, ended: Iterable[Worker]) -> None:
         """What the load manager says is heard first: it may have ended somebody itself."""
         self._fresh |= self._member.turn(time.monotonic())
-        gone = [(worker, left) for worker in ended if (left := worker.exited()) is not None]
+        gone = [(worker, left) for worker in ended if (left := self._exited(worker)) is not None]
         if any(self._is_unexplained(left) for _, left in gone):
             self._fresh |= self._member.catch_up()
         for worker, left in gone:
@@ -221,6 +221,10 @@ class Loop:
             self._troubles.forget(worker)
             outcome = self._attempts.finish(worker, self._ended_by_another(worker, left), now, bury=bury)
             self._report_soon(now, routine=outcome is Outcome.DONE)
+
+    def _exited(self, worker: Worker) -> Exit | None:
+        self._reaper.ends(worker.process.pid)
+        return worker.exited()
 
     def _is_unexplained(self, left: Exit) -> bool:
         """Somebody else may have ended it, and the word of it not be here yet: we may have stood still ourselves."""

@@ -38,13 +38,16 @@ class LoadManager:
         self._loop = loop
         if self._stopped:
             loop.stop()
-        loop.manage()
+        try:
+            loop.manage()
+        finally:
+            self._loop = None
 
     def stop(self) -> None:
         """Leave, within a tenth of a second; runs that live bring up another. From any thread or signal handler."""
         self._stopped = True
-        if self._loop is not None:
-            self._loop.stop()
+        if (loop := self._loop) is not None:
+            loop.stop()
 
 
 def _taken(lock: str) -> str:

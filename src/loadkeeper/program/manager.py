@@ -12,6 +12,7 @@ from ..preparing import check_places, check_program, done_before, run_of
 from ..process_manager import Loop
 from ..process_manager.job import Job
 from ..process_manager.wake import Order, Orders, Wake
+from ..record.joblog import Logged
 from ..sense.capacity import capacity
 from ..settings import check_limits
 from . import guest
@@ -212,8 +213,7 @@ class ProcessManager:
         guest.check()
         work = self._work
         assert work is not None
-        self._check(work)
-        before = done_before(self._settings)
+        before = self._check(work)
         stdout, stderr = self._output.open()
         try:
             run = run_of(self._settings, os.environ)
@@ -242,8 +242,9 @@ class ProcessManager:
         self._callbacks.show(last_progress(job.name, summary, listener.gauges))
         self.outcome = outcome_of(summary, tuple(listener.failures), self._task_id)
 
-    def _check(self, work: Work) -> None:
-        """What depends on the node and its files, right before it begins. Raises UsageError."""
+    def _check(self, work: Work) -> Logged | None:
+        """What depends on the node and its files, right before it begins; what an earlier run has done. Raises
+        UsageError."""
         node = capacity()
         with as_arguments():
             check_limits(self._settings.limits, node.memory, node.cpus, node.bound_by)
@@ -251,6 +252,7 @@ class ProcessManager:
                 work.template, None if self._environment is None else self._environment.get("PATH", os.defpath)
             )
             check_places(self._settings, work.template)
+            return done_before(self._settings)
 
 
 def _to_the_end(pump: Call, stop: Callable[..., None]) -> None:

@@ -246,6 +246,8 @@ def worker_name(worker: Worker) -> str:
 
 
 def _how(left: Exit) -> str:
+    if left.code < 0:
+        return "its exit code is unknown: something in this process has waited for any child, as os.wait() does"
     if not left.signal:
         return f"exit code {left.code}"
     try:

@@ -52,11 +52,19 @@ class Listener:
                 exit_code=fate.code or 0,
                 signal=fate.signal or 0,
                 last_words=_readable(fate.said),
-                why=statement(fate.why) if fate.why is not None else "",
+                why=_why(fate),
                 buried=fate.outcome is Attempt.BURIED,
                 attempts=fate.attempt,
             )
         )
+
+
+def _why(fate: Fate) -> str:
+    if fate.why is not None:
+        return statement(fate.why)
+    if (fate.code or 0) < 0:
+        return "something in this program has waited for the worker in our place (os.wait, waitpid(-1))"
+    return ""
 
 
 def _readable(text: bytes) -> str:

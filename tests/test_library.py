@@ -1,6 +1,7 @@
 """Loadkeeper in somebody else's program: real runs in threads, steered from elsewhere; the program is left alone."""
 
 import asyncio
+import dataclasses
 import json
 import os
 import signal
@@ -28,9 +29,14 @@ from loadkeeper import (
     UsageError,
     model,
 )
+from loadkeeper.commands.run import run
+from loadkeeper.program import keywords
+from loadkeeper.program.arguments import Faults
 from loadkeeper.program.outcome import Failure
+from loadkeeper.settings import RunSettings
 
 OFF = Limits(cpu="off")
+PAGE = Path(__file__).parents[1] / "docs" / "library.md"
 
 
 @pytest.fixture(scope="module")
@@ -588,6 +594,26 @@ def test_a_program_that_ignores_its_children_is_told_so(program):
     assert "signal.SIG_DFL" in done.stdout
 
 
+def test_a_program_that_waits_for_any_child_takes_our_exit_codes_and_is_told_so(program):
+    done = script(
+        program,
+        """
+        keeps = subprocess.Popen(["sleep", "60"])
+        waiting = threading.Thread(target=lambda: [os.waitpid(-1, 0) for _ in range(9)], daemon=True)
+        told = []
+        manager = ProcessManager("sleep 1.5", tasks=2, limits=OFF, on_message=told.append,
+                                 on_progress=lambda p: p.running == 2 and not waiting.ident and waiting.start())
+        outcome = manager.manage()
+        keeps.kill()
+        print(outcome.failed, outcome.failures[0].why)
+        print(*told)
+        """,
+    )
+    failed, said = done.stdout.splitlines()[:2]
+    assert failed == "2 something in this program has waited for the worker in our place (os.wait, waitpid(-1))"
+    assert "its exit code is unknown: something in this process has waited for any child" in said
+
+
 def test_a_program_whose_standard_streams_are_closed_is_told_so(program):
     done = script(
         program,
@@ -807,18 +833,47 @@ def test_a_stop_before_it_begins(apart):
     assert apart.ask() is None
 
 
-# ------------------------------------------------------------------------------------------------------------- the page
+def test_every_option_of_run_is_an_argument():
+    """But those that say where values come from, what is printed first, and what this is."""
+    inputs = {
+        "arg_file", "null", "delimiter", "colsep", "max_args", "header", "link", "no_run_if_empty", "replace", "shell",
+        "quote", "dry_run", "will_cite", "words", "tasks",
+    }  # fmt: skip
+    others = {"exit_as": "exit", "tagstring": "tag", "sensor": "sensors", "line": "lines"}
+    options = {others.get(str(one.name), str(one.name)) for one in run.params} - inputs
+    limits = {field.name for field in dataclasses.fields(Limits)} - {"model"}
+    assert options <= {*keywords.KEYWORDS, *keywords._others(), *limits}
+    assert limits <= options
+    page = PAGE.read_text()
+    for name in [*keywords.KEYWORDS, *limits]:
+        assert f"`{name}`" in page or f"{name}=" in page, name
 
-PAGE = Path(__file__).parents[1] / "docs" / "library.md"
+
+def test_a_setting_of_a_later_version_is_taken_by_its_name_and_type(monkeypatch):
+    class Later(RunSettings, frozen=True, kw_only=True):
+        sigterm: bool = False
+        address: str | None = None
+
+    monkeypatch.setattr(keywords, "RunSettings", Later)
+    faults = Faults("here")
+    settings = keywords.settings_of(model.Limits(), {"sigterm": True, "address": "tcp://x", "jobs": 2}, faults)
+    faults.report()
+    assert (settings.sigterm, settings.address, settings.jobs) == (True, "tcp://x", 2)
+    keywords.settings_of(model.Limits(), {"sigterm": "yes"}, faults)
+    with pytest.raises(UsageError, match="here: sigterm: 'yes': Expected `bool`, got `str`"):
+        faults.report()
+
+
+# ------------------------------------------------------------------------------------------------------------- the page
 
 
 @pytest.mark.parametrize("block", blocks(PAGE), ids=lambda block: block.name)
-def test_what_stands_on_the_page_runs(program, tmp_path, block):
+def test_what_stands_on_the_page_runs(apart, tmp_path, block):
     for name in ("a.log", "b.log"):
         (tmp_path / name).write_text("something")
     done = subprocess.run(
         [sys.executable, "-c", block.code],
-        env=program.environment,
+        env=apart.environment,
         cwd=tmp_path,
         capture_output=True,
         text=True,

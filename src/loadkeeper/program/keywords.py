@@ -10,7 +10,7 @@ import msgspec
 
 from ..errors import SettingsError
 from ..model import Limits, PauseMode
-from ..settings import Halt, RunSettings
+from ..settings import Halt, RunSettings, parse_wire
 from ..units import parse_duration, parse_number, parse_some_duration
 from ..words import parse_halt, parse_jobs, parse_positive, parse_sensor
 from .arguments import Faults, figure, flag, optional, path, shown, text
@@ -49,6 +49,10 @@ def _pause(value: object) -> PauseMode:
     return PauseMode(_one_of(*PauseMode)(value))
 
 
+def _wire(value: object) -> str:
+    return parse_wire(text(value))
+
+
 def _name(value: object) -> str:
     """Bytes that are no text are shown as such."""
     return os.fsencode(text(value)).decode("utf-8", "backslashreplace")
@@ -81,6 +85,7 @@ KEYWORDS = {
     "resume_failed": Keyword("resume_failed", flag),
     "results": Keyword("results", optional(path)),
     "pause": Keyword("pause", _pause),
+    "checkpoint": Keyword("checkpoint", optional(_wire)),
     "grace": Keyword("grace", figure(parse_duration)),
     "priority": Keyword("priority", figure(parse_number)),
     "name": Keyword("name", _nothing_for_none),

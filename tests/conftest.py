@@ -33,6 +33,29 @@ def open_path():
         yield made
 
 
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """This very process in directories of its own, for tests of the library; one load manager for all of a file."""
+    made = Program(tmp_path_factory.mktemp("library") / "p")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("LOADKEEPER_")]:
+            patch.delenv(name)
+        for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
+            patch.setenv(name, made.environment[name])
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def apart(tmp_path_factory, monkeypatch):
+    """The same without any load manager."""
+    made = Program(tmp_path_factory.mktemp("apart") / "p")
+    for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, made.environment[name])
+    yield made
+    made.close()
+
+
 # ---------------------------------------------------------------------------------------- those that share the machine
 
 BUSY = (

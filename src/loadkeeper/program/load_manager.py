@@ -22,6 +22,8 @@ class LoadManager:
         self._begun = threading.Lock()
         self._loop: Loop | None = None
         self._stopped = False
+        self.ready = threading.Event()
+        """Set once runs can find it."""
 
     def manage(self) -> None:
         """Watch the node until `stop`. Signals and everything else of the program are left alone: a program that is to
@@ -36,6 +38,7 @@ class LoadManager:
         except Taken:
             raise PlaceError(_taken(here.lock)) from None
         self._loop = loop
+        self.ready.set()
         if self._stopped:
             loop.stop()
         try:

@@ -4,7 +4,7 @@ a name and a place, and the load manager comes up while the rest of us is loaded
 import os
 import shutil
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import UsageError
 from .launcher import Launcher
@@ -14,6 +14,9 @@ from .record.pruning import prune_now_and_then
 from .settings import RunSettings
 from .sources.template import Template
 
+if TYPE_CHECKING:
+    from .process_manager.wire import Wire
+
 
 class Begun(NamedTuple):
     """A run that has a name and a place."""
@@ -21,6 +24,7 @@ class Begun(NamedTuple):
     id: str
     state_dir: str  # its own directory
     launcher: Launcher
+    wire: "Wire | None" = None  # to workers of process-load-manager; closed with the run
 
 
 def run_of(settings: RunSettings, environment: Mapping[str, str]) -> Begun:
@@ -28,10 +32,25 @@ def run_of(settings: RunSettings, environment: Mapping[str, str]) -> Begun:
     state, run = state_dir(environment), os.urandom(4).hex()
     if settings.joblog is not None:
         joblog.check(settings.joblog)
-    launcher = Launcher(environment, settings.lm_command)
-    launcher.launch()
+    wire = _wire(settings)
+    try:
+        launcher = Launcher(environment, settings.lm_command)
+        launcher.launch()
+    except BaseException:
+        if wire is not None:
+            wire.close()
+        raise
     prune_now_and_then(f"{state}/runs")
-    return Begun(run, f"{state}/runs/{run}", launcher)
+    return Begun(run, f"{state}/runs/{run}", launcher, wire)
+
+
+def _wire(settings: RunSettings) -> "Wire | None":
+    """Bound before anything is started, for its port may be taken. Raises UsageError."""
+    if settings.checkpoint is None:
+        return None
+    from .process_manager.wire import Wire
+
+    return Wire(settings.checkpoint, settings.pause, deaf=settings.sigterm_blocking)
 
 
 def check_places(settings: RunSettings, template: Template) -> None:

@@ -1,11 +1,11 @@
 """The settings of a run: one typed tree with its defaults, and what of it can be changed while the run lives."""
 
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from ipaddress import ip_address
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -74,18 +74,17 @@ class RunSettings(Struct, frozen=True, kw_only=True):
     sensor_every: float = 5.0  # seconds between two readings of one
 
 
+_WIRE = re.compile(r"zmq://([^][/?#@:\s]+|\[[^]]*\]):([0-9]{1,5})/?", re.ASCII)
+_MOST_PORTS = 65535
 _EXAMPLE = "for example zmq://127.0.0.1:6268"
 
 
 def parse_wire(text: str) -> str:
     """``tcp://127.0.0.1:6268`` for ``zmq://127.0.0.1:6268``; port 0 takes a free one. Raises SettingsError."""
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise SettingsError(f"{text!r} is no address; {_EXAMPLE}") from None
-    if parts.scheme != "zmq" or not host or port is None or parts.path.strip("/") or parts.query or parts.username:
-        raise SettingsError(f"{text!r} is no address; {_EXAMPLE}")
+    found = _WIRE.fullmatch(text)
+    if found is None or int(found[2]) > _MOST_PORTS:
+        raise SettingsError(f"{text!r} is no address; it is zmq://HOST:PORT, {_EXAMPLE}")
+    host = found[1].strip("[]")
     try:
         address = ip_address("127.0.0.1" if host == "localhost" else host)
     except ValueError:
@@ -95,8 +94,9 @@ def parse_wire(text: str) -> str:
             f"whoever reaches {host} could listen to the workers' publisher, which knows no passwords; "
             f"only addresses of this machine are taken, {_EXAMPLE}"
         )
-    shown = f"[{address}]" if address.version == 6 else str(address)
-    return f"tcp://{shown}:{port or '*'}"
+    if address.version != 4:
+        raise SettingsError(f"clients of process-load-manager do not reach {host}; give an IPv4 address, {_EXAMPLE}")
+    return f"tcp://{address}:{int(found[2]) or '*'}"
 
 
 # --------------------------------------------------------------------------------------------- while the run lives

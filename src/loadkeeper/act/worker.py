@@ -87,6 +87,7 @@ class Worker:
         self.paused_for = 0.0  # finished pauses
         self.pauses = 0
         self.asked_at: float | None = None  # it was asked to stand at its checkpoint, and got no signal yet
+        self.stopped_at = 0.0  # it was sent its stop then, in the present pause
         self.obeyed: float | None = None  # seconds that the present pause took to hold; None: not yet
         self.undone = 0  # times that somebody else continued it in the present pause, ...
         self.undone_at = 0.0  # ... the last one
@@ -95,7 +96,6 @@ class Worker:
         self.killed_at: float | None = None
         self.kill_at: float | None = None
         self.signal_at: float | None = None  # it was asked to end at its checkpoint, and gets its signal then
-        self._stopped_at = 0.0
         self._killed_by_another = False
         self._forgiven = 0.0
         self._checked = 0.0
@@ -122,6 +122,7 @@ class Worker:
     def forgive(self, seconds: float) -> None:
         """The machine was suspended, or we were: no timeout, no pause and no grace is spent by it."""
         self._forgiven += seconds
+        self.stopped_at += seconds
         if self.paused_since is not None:
             self.paused_since += seconds
         if self.asked_at is not None:
@@ -215,7 +216,7 @@ class Worker:
         self.paused_why = why
         if before is WorkerState.PAUSED:
             return at_once and self.asked_at is not None and self._stop_instead(now)
-        self.paused_since = self._checked = self._stopped_at = now
+        self.paused_since = self._checked = self.stopped_at = now
         self.pauses += 1
         self.obeyed = None
         self.undone = 0
@@ -226,7 +227,7 @@ class Worker:
 
     def _stop_instead(self, now: float) -> bool:
         """It was asked long enough."""
-        self.asked_at, self.obeyed, self._stopped_at = None, None, now
+        self.asked_at, self.obeyed, self.stopped_at = None, None, now
         return True
 
     def leave_pause(self, now: float) -> bool:
@@ -248,12 +249,12 @@ class Worker:
             return Found.NOT_WANTED
         if self.asked_at is not None:
             return self._check_asked(now, self.asked_at, self.paused_since)
-        if now - self._checked < CHECK and (self.obeyed is not None or now - self._stopped_at > SLOW):
+        if now - self._checked < CHECK and (self.obeyed is not None or now - self.stopped_at > SLOW):
             return Found.STANDING if self.obeyed is not None else Found.AWAITED
         self._checked = now
         if self.standing():
             if self.obeyed is None:
-                self.obeyed = now - self._stopped_at
+                self.obeyed = now - self.stopped_at
             return Found.STANDING
         if self.obeyed is None:
             return Found.RUNNING_ON

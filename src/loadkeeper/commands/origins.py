@@ -24,7 +24,7 @@ OTHERS = (
     "LOADKEEPER_WORKER",
     "LOADKEEPER_WORKER_CHECKPOINT",
 )
-"""Variables that are no settings of a run."""
+"""Variables that are no settings of a run; the last two a run has that is itself a worker of another one."""
 LIMITS = (
     "cpu",
     "memory",
@@ -50,6 +50,8 @@ RUN = (
     "line-buffer",
     "exit",
     "pause",
+    "checkpoint",
+    "sigterm-blocking",
     "grace",
     "priority",
     "kind",

@@ -298,6 +298,7 @@ def _manage(template: Template, source: inputs.MakeSource, settings: RunSettings
         wake=wake,
         launcher=run.launcher,
         before=before,
+        wire=run.wire,
         environment=os.environ,
         standalone=True,
     )

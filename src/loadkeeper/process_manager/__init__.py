@@ -70,7 +70,7 @@ class Loop:
         events = EventLog(job.stderr) if job.settings.json else None
         self._teller = Teller(job, events)
         self._attempts = Attempts(job, self._crew, self._reports, self._halting, self._teller, events)
-        self._wire = self._attempts.starter.wire
+        self._wire = job.wire
         self._sensors = Sensors(job)
         self._troubles = Troubles()
         self._member = Member(self._hello(), job.launcher)
@@ -203,6 +203,8 @@ class Loop:
             dues.append(self._resume_at)
         if self._reaper.busy or self._crew.unwatched or (self._crew and self.job.settings.timeout is not None):
             dues.append(self._ticked + TICK)
+        if self._wire is not None and self._wire.pending:
+            return 0.0
         dues.append(self._attempts.starter.checkpoints.due())
         if self._room() > 0:
             dues.append(self._attempts.due(now))
@@ -358,8 +360,6 @@ class Loop:
         self._attempts.crowd.look(now, len(self._crew))
         self._acted(self._actor.tick(now))
         self._attempts.starter.checkpoints.turn(self._crew.workers.values(), now)
-        if self._wire is not None:
-            self._wire.turn()
         if now < self._ticked + TICK:
             return
         self._ticked = now
@@ -378,7 +378,9 @@ class Loop:
         self._reports.troubles = self._troubles.found
 
     def _tell(self) -> None:
-        """The load manager, and people."""
+        """Workers that listen for it, the load manager, and people."""
+        if self._wire is not None:
+            self._wire.turn()
         now = time.monotonic()
         if now >= self._report_at:
             self._send_report(now)

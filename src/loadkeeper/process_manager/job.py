@@ -16,6 +16,7 @@ from ..show.progress import Progress
 from ..sources.base import Source
 from ..sources.template import Template
 from .wake import Orders, Wake
+from .wire import Wire
 
 Taker = Callable[[Any, bytes, bytes], None]
 """Takes what a task wrote to stdout and stderr, in the printer's thread; the task's `records.Ended` comes first."""
@@ -50,6 +51,7 @@ class Job:
     wake: Wake
     launcher: Launcher
     before: Logged | None = None  # what an earlier run of the same tasks has done
+    wire: Wire | None = None  # by which workers of process-load-manager are asked; closed with the run
     environment: Mapping[str, str] = field(default_factory=dict)
     standalone: bool = False  # signals, subreaper and terminal are ours
     stdout: int = 1

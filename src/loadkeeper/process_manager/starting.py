@@ -22,7 +22,7 @@ from ..units import format_size
 from ..worker.file import CHECKPOINT, WORKER
 from .checkpoints import Checkpoints
 from .job import Job
-from .wire import Voice, Wire
+from .wire import Voice
 
 MARK = WORKER.encode()
 PRESSURE = (b"MEMORY_PRESSURE_WATCH", b"MEMORY_PRESSURE_WRITE")
@@ -92,9 +92,9 @@ class Starter:
         self.base = self._find_base()
         self._streams: dict[int, Streams] = {}
         self.checkpoints = Checkpoints(job, say)
-        self.wire = None
-        if settings.checkpoint is not None:
-            self.wire = Wire(settings.checkpoint, say, deaf=settings.sigterm_blocking)
+        self.wire = job.wire
+        if self.wire is not None:
+            self.wire.say = say
         self._usual = USUAL
         self._enough = 0  # descriptors that there is room for, for certain
         self.room = Room([job.state_dir, *([_fixed_part(settings.results)] if settings.results is not None else [])])
@@ -167,7 +167,7 @@ class Starter:
             self.printer.follow(task.number, streams, self._tag_of(task))
         worker = Worker(n, job.run, job.pool, task, Process.child(pid), leaf=leaf, started=started, ask=ask)
         if isinstance(ask, Voice):
-            ask.worker = worker
+            ask.begin(worker)
         return worker
 
     def _ask(self, slot: int, identity: str) -> tuple[Ask | None, int]:

@@ -128,9 +128,9 @@ def _unpaused(worker: Worker, now: float) -> Trouble | None:
         return Trouble(_moment(now - (worker.paused_since or now)), "unpaused", f"it does not stand: {CONTINUED}", "")
     if worker.asked_at is not None:
         return None  # at its checkpoint, to which it may have a long way
-    if worker.obeyed is None and worker.paused_since is not None and now - worker.paused_since > SLOW:
+    if worker.obeyed is None and now - worker.stopped_at > SLOW:
         why = hindrance(worker.process.pid) or CONTINUED
-        return Trouble(_moment(now - worker.paused_since), "unpaused", f"it does not stand: {why}", "")
+        return Trouble(_moment(now - worker.stopped_at), "unpaused", f"it does not stand: {why}", "")
     return None
 
 

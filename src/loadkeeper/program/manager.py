@@ -227,6 +227,7 @@ class ProcessManager:
                 state_dir=run.state_dir,
                 wake=wake,
                 launcher=run.launcher,
+                wire=run.wire,
                 before=before,
                 environment=dict(os.environ) if self._environment is None else self._environment,
                 stdout=stdout,

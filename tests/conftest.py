@@ -89,7 +89,6 @@ GENTLE = (
     "test_act_",
     "test_channel",
     "test_checkpoints",
-    "test_coming_over",
     "test_disk_full",
     "test_events",
     "test_guard",

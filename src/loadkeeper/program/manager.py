@@ -115,8 +115,12 @@ class ProcessManager:
         over = loop.create_future()
 
         def pump() -> None:
-            while (taken := self._callbacks.take(wait=False)) is not None:
-                self._make(taken)
+            try:
+                while (taken := self._callbacks.take(wait=False)) is not None:
+                    self._make(taken)
+            except BaseException:  # ^C: the event loop ends its tasks, and this one sees its run out
+                loop.call_soon(pump)
+                raise
             if self._callbacks.over and not over.done():
                 over.set_result(None)
 
@@ -165,7 +169,7 @@ class ProcessManager:
             raise UsageError("this ProcessManager has begun its run already; make another one for another run")
         guest.flush()
         self._thread = threading.Thread(target=self._run, name="loadkeeper")
-        self._thread.start()
+        _with_threads(self._thread.start)
 
     def _end(self) -> Outcome:
         assert self._thread is not None
@@ -211,7 +215,7 @@ class ProcessManager:
 
     def _work_it(self) -> None:
         guest.check()
-        work = self._work
+        work, self._work = self._work, None
         assert work is not None
         before = self._check(work)
         stdout, stderr = self._output.open()

@@ -345,6 +345,13 @@ def hello(process, run="r1", **more):
 
 
 @contextmanager
+def after_a_tick():
+    """What begins now begins after what was there before, by the kernel's clock of start times (10 ms) too."""
+    time.sleep(2 / os.sysconf("SC_CLK_TCK"))
+    yield
+
+
+@contextmanager
 def sleeper(*prefix):
     process = subprocess.Popen([*prefix, "sleep", "60.03"], start_new_session=True)
     wait_until(lambda: b"sleep" in Path(f"/proc/{process.pid}/cmdline").read_bytes(), 5, "it did not start")
@@ -393,7 +400,7 @@ def test_what_a_report_names_by_mistake_is_not_ended_with_its_run(manager, open_
     on, and so does who is named by a file that only looks like a control group's."""
     program, client = manager
     lm = program.ask().node.pid
-    with sleeper() as elder, sleeper() as manager_of_run, sleeper() as worker, sleeper() as inside:
+    with sleeper() as elder, after_a_tick(), sleeper() as manager_of_run, sleeper() as worker, sleeper() as inside:
         bystander = subprocess.Popen(["sleep", "60.04"])  # in our own session
         fake = open_path / "loadkeeper-r1.7"
         fake.mkdir()

@@ -66,6 +66,7 @@ BUSY = (
     "test_gnu_parallel",
     "test_help",
     "test_house",
+    "test_library_arguments",
     "test_other_users",
     "test_pid_reuse",
     "test_secrets",

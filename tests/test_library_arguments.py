@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -156,3 +158,12 @@ def test_a_setting_of_a_later_version_is_taken_by_its_name_and_type(monkeypatch)
     keywords.settings_of(model.Limits(), {"sigterm": "yes"}, faults)
     with pytest.raises(UsageError, match="here: sigterm: 'yes': Expected `bool`, got `str`"):
         faults.report()
+
+
+def test_a_program_loads_neither_the_command_line_nor_asyncio():
+    code = (
+        "import sys; from loadkeeper import LoadManager, Limits, Member, ProcessManager; "
+        "print(*sorted({'click', 'rich', 'asyncio', 'loadkeeper.commands'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"

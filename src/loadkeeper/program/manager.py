@@ -1,10 +1,9 @@
 """`ProcessManager`: a run in somebody else's program, in any thread of it, several at once."""
 
-import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import LoadkeeperError, UsageError
 from ..model import Limits as ModelLimits
@@ -25,6 +24,9 @@ from .outcome import Outcome, outcome_of
 from .output import Given, Output
 from .progress import Progress, last_progress
 from .tasks import Asked, Command, Values, Work, work_of
+
+if TYPE_CHECKING:
+    import asyncio
 
 T = TypeVar("T")
 OnProgress = Callable[[Progress], object]
@@ -111,6 +113,8 @@ class ProcessManager:
     async def manage_async(self) -> Outcome:
         """The same for asyncio. Cancelled, it stops the run as `stop` does, cancelled once more at once, and waits for
         its end. Callbacks are called in the event loop."""
+        import asyncio  # 40 ms, which only those pay who have it already
+
         loop = asyncio.get_running_loop()
         over = loop.create_future()
 
@@ -196,7 +200,7 @@ class ProcessManager:
             told = self._on_progress
             safely(lambda: told(progress), "on_progress")
 
-    def _soon(self, loop: asyncio.AbstractEventLoop, pump: Call) -> None:
+    def _soon(self, loop: "asyncio.AbstractEventLoop", pump: Call) -> None:
         try:
             loop.call_soon_threadsafe(pump)
         except RuntimeError:  # the loop was closed under us: nobody waits any more

@@ -24,6 +24,7 @@ FLOORS = (
         "launcher",
         "load_manager",
         "member",
+        "obey",
         "preparing",
         "process_manager",
         "roster",
@@ -210,7 +211,7 @@ STAMPS = {
     "member.py",
     "process_manager/__init__.py",
     "process_manager/records.py",
-    "process_manager/troubles.py",
+    "obey/troubles.py",
     "record/events.py",
     "record/pruning.py",
 }

@@ -4,8 +4,8 @@ import pytest
 
 from loadkeeper.act.worker import Exit
 from loadkeeper.model import Outcome
+from loadkeeper.obey.fate import Judge
 from loadkeeper.process_manager.crowd import FORGET, SETTLE, Crowd
-from loadkeeper.process_manager.fate import Judge
 from loadkeeper.sources.base import Task
 
 FAILED = Exit(2, 0, 1 << 20, 0.0, None, False)
@@ -64,7 +64,7 @@ def test_refusals_of_one_moment_are_one(crowd):
 
 
 def test_a_failure_in_a_crowd_is_not_the_tasks_until_it_failed_alone(monkeypatch):
-    monkeypatch.setattr("loadkeeper.process_manager.fate.oom_kills", lambda: 0)
+    monkeypatch.setattr("loadkeeper.obey.fate.oom_kills", lambda: 0)
     judge, task = Judge(1), Task(1)
     for _ in range(5):
         assert judge.judge(task, FAILED, bury=False, by_kernel=False, crowded=4).outcome is Outcome.GIVEN_BACK

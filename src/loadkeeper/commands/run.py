@@ -284,9 +284,9 @@ def _manage(template: Template, source: inputs.MakeSource, settings: RunSettings
     takes 0.06 s of the 0.15 that it needs."""
     run = run_of(settings, os.environ)
 
+    from ..obey.wake import Wake
     from ..process_manager import Loop
     from ..process_manager.job import Job
-    from ..process_manager.wake import Wake
 
     wake = Wake()
     job = Job(

@@ -14,20 +14,20 @@ from ..linux.process import Process, become_subreaper
 from ..linux.spawn import make_room, most_descriptors, seal
 from ..member import Member
 from ..model import Hello, Outcome, Reason, RunState, Verdict, Want, Why
+from ..obey.acting import Act, Actor, over_time
+from ..obey.crew import Crew
+from ..obey.reports import Reports
+from ..obey.troubles import Troubles, late
 from ..record.events import EventLog
 from ..record.journal import Verb
 from ..record.report import Summary
-from .acting import Act, Actor, over_time
 from .attempts import Attempts
 from .checkpoints import is_short
-from .crew import Crew
 from .halting import Halting
 from .job import Job
 from .losses import Losses
-from .reports import Reports
 from .sensors import Sensors
 from .telling import Teller, worker_name
-from .troubles import Troubles, late
 from .wake import Order, Signals
 
 STOPS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})

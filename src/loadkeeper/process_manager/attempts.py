@@ -6,16 +6,18 @@ import time
 from ..act.worker import Exit, Worker
 from ..linux.spawn import MachineFull, SpawnError
 from ..model import Outcome, TaskCounts
+from ..obey.crew import Crew
+from ..obey.fate import Judge
+from ..obey.reports import Reports
 from ..record.events import EventLog
 from ..sources.base import Task
 from .again import Again
-from .crew import Crew, Slots
+from .counts import Counts
 from .crowd import Crowd
-from .fate import Judge
 from .halting import Halting, Settled
 from .job import Job
 from .records import NOT_EXECUTED, Ended, Records
-from .reports import Counts, Reports
+from .slots import Slots
 from .starting import Starter
 from .telling import Teller, task_name
 

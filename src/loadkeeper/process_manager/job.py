@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from ..errors import PlaceError
 from ..launcher import Launcher
+from ..obey.wake import Wake
 from ..record.joblog import Logged
 from ..record.journal import Fate
 from ..record.places import make_private
@@ -15,7 +16,7 @@ from ..settings import RunSettings
 from ..show.progress import Progress
 from ..sources.base import Source
 from ..sources.template import Template
-from .wake import Orders, Wake
+from .wake import Orders
 from .wire import Wire
 
 Taker = Callable[[Any, bytes, bytes], None]

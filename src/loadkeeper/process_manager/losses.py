@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from ..errors import PlaceError
 from ..member import Member
+from ..obey.acting import Act, Actor
 from ..record.journal import Verb
-from .acting import Act, Actor
 from .records import Records
 
 LOST = 20.0

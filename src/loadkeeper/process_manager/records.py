@@ -8,12 +8,12 @@ from msgspec.structs import replace
 
 from ..act.worker import Exit, Worker
 from ..model import Outcome, Why
+from ..obey.acting import Act
 from ..record.events import EventLog
 from ..record.joblog import TIMED_OUT, Joblog, Line
 from ..record.journal import NAME, Event, Fate, Header, Journal, Verb
 from ..record.sentences import sentence, statement
 from ..sources.base import Task
-from .acting import Act
 from .job import Job
 
 WORDS = 1000

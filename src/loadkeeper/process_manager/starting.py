@@ -8,11 +8,11 @@ from typing import Any
 
 from ..act.asks import Ask
 from ..act.worker import Worker
-from ..errors import UsageError
-from ..linux.cgroup import Leaf, delegated_base
+from ..linux.cgroup import Leaf
 from ..linux.process import Process
 from ..linux.spawn import MachineFull, SpawnError, make_room, open_descriptors, spawn
 from ..model import PauseMode
+from ..obey.leaves import leaves_base
 from ..record.events import EventLog
 from ..record.output import OutputFiles, Printer, Streams, last_words
 from ..record.results import directory, open_files
@@ -89,7 +89,7 @@ class Starter:
         self._null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         kept = {os.fsencode(k): os.fsencode(v) for k, v in job.environment.items()}
         self._environment = {k: v for k, v in kept.items() if not (k + b"_").startswith(MARK + b"_")}
-        self.base = self._find_base()
+        self.base = leaves_base(settings.pause)
         self._streams: dict[int, Streams] = {}
         self.checkpoints = Checkpoints(job, say)
         self.wire = job.wire
@@ -98,19 +98,6 @@ class Starter:
         self._usual = USUAL
         self._enough = 0  # descriptors that there is room for, for certain
         self.room = Room([job.state_dir, *([_fixed_part(settings.results)] if settings.results is not None else [])])
-
-    def _find_base(self) -> str | None:
-        """Where control groups for workers can be made, when they are wanted."""
-        mode = self._job.settings.pause
-        if mode not in (PauseMode.AUTO, PauseMode.FREEZE):
-            return None
-        base = delegated_base()
-        if base is None and mode is PauseMode.FREEZE:
-            raise UsageError(
-                "--pause freeze needs a control group (version 2) that this user may make others in; "
-                "`loadkeeper doctor` says what was tried; --pause auto does without"
-            )
-        return base
 
     @property
     def held(self) -> bool:

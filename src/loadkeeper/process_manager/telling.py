@@ -19,10 +19,10 @@ from ..show.progress import Pace, Progress
 from ..show.text import saying
 from ..show.writer import ProgressWriter
 from ..sources.base import Task
+from .counts import Counts
 from .halting import Halting
 from .job import Job
 from .records import Ended
-from .reports import Counts
 
 EVENT = 1.0
 """Seconds between two events of progress."""

@@ -1,36 +1,9 @@
-"""Ways in which other threads and signals wake the process manager's loop."""
+"""Signals to the process manager, which wake its loop."""
 
-import os
 import signal
 from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
-
-
-class Wake:
-    """A descriptor that becomes readable when any thread calls `set`."""
-
-    def __init__(self) -> None:
-        self._descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def set(self) -> None:
-        try:
-            os.eventfd_write(self._descriptor, 1)
-        except OSError:
-            pass  # nobody has looked for so long that it is full
-
-    def clear(self) -> None:
-        try:
-            os.eventfd_read(self._descriptor)
-        except BlockingIOError:
-            pass
-
-    def __del__(self) -> None:
-        """Not before: a thread that is late may still call `set`, and the number would be somebody else's."""
-        os.close(self._descriptor)
 
 
 class Order(StrEnum):

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import LoadkeeperError, UsageError
 from ..model import Limits as ModelLimits
+from ..obey.wake import Wake
 from ..preparing import check_places, check_program, done_before, run_of
 from ..process_manager import Loop
 from ..process_manager.job import Job
-from ..process_manager.wake import Order, Orders, Wake
+from ..process_manager.wake import Order, Orders
 from ..record.joblog import Logged
 from ..sense.capacity import capacity
 from ..settings import check_limits

@@ -1,15 +1,15 @@
-"""What has happened to the tasks so far, and what the load manager is told: the run's whole state."""
+"""What the load manager is told: the run's whole state."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol, cast
 
 from ..act.asks import Words
 from ..act.worker import Exit, Worker
 from ..linux.process import own_peak
 from ..masking import masked
 from ..model import Outcome, PoolReport, Report, RunState, TaskCounts, Want, WorkerExit, WorkerReport
-from ..sources.base import Task
-from .job import Job
+from ..settings import RunSettings
 
 SHOWN = 60
 """Characters of a value that people are shown."""
@@ -18,49 +18,35 @@ LOOKED_AT = 4096
 NOTHING = Words()
 
 
-@dataclass
-class Counts:
-    """Tasks are counted once each, but for ``given_back``: attempts that we ended."""
+class Reported(Protocol):
+    """A run, as far as the load manager hears of it."""
 
-    done: int = 0
-    failed: int = 0
-    given_back: int = 0
-    buried: int = 0
-    pauses: int = 0
-    paused_for: float = 0.0
-    kernel_kills: int = 0
-    returned_done: int = 0
-    before: int = 0  # done by an earlier run
+    @property
+    def run(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def pool(self) -> str: ...
+    @property
+    def settings(self) -> RunSettings: ...
 
-    def note(self, worker: Worker, outcome: Outcome, again: bool, by_kernel: bool, now: float) -> None:
-        """An attempt is over."""
-        task = worker.task
-        assert isinstance(task, Task)
-        self.pauses += worker.pauses
-        self.paused_for += worker.paused_in_all(now)
-        self.kernel_kills += by_kernel
-        self.given_back += outcome is Outcome.GIVEN_BACK
-        if again:
-            return
-        self.done += outcome is Outcome.DONE
-        self.failed += outcome is Outcome.FAILED
-        self.buried += outcome is Outcome.BURIED
-        self.returned_done += outcome is Outcome.DONE and task.returns > 0
 
-    def failed_of_all(self, left: int) -> tuple[int, int]:
-        """Tasks that failed for good, and all there are, ``left`` not done."""
-        failed = self.failed + self.buried
-        return failed, failed + self.done + left
+class Work(Protocol):
+    """What a worker is at: its ``task``. Number 0: it waits for the next."""
 
-    def tasks(self, waiting: int | None, live: int) -> TaskCounts:
-        return TaskCounts(waiting, live, self.done, self.failed, self.given_back, self.buried)
+    @property
+    def number(self) -> int: ...
+    @property
+    def value(self) -> bytes: ...
+    @property
+    def floor(self) -> int: ...
 
 
 @dataclass
 class Reports:
     """Makes the messages of one run, numbered. Exits are told again until the load manager has confirmed them."""
 
-    job: Job
+    job: Reported
     number: int = 0
     exits: list[WorkerExit] = field(default_factory=list)
     wants: dict[str, Want] = field(default_factory=dict)
@@ -132,13 +118,12 @@ class Reports:
 
 
 def _worker(worker: Worker, patience: float, now: float, trouble: str) -> WorkerReport:
-    task = worker.task
-    assert isinstance(task, Task)
+    task = cast(Work, worker.task)
     words = worker.ask.words if worker.ask is not None else NOTHING
     return WorkerReport(
         n=worker.n,
         pool=worker.pool,
-        task=str(task.number),
+        task=str(task.number or ""),
         pid=worker.process.pid,
         start_time=worker.process.start_time,
         started=worker.started,

@@ -1,27 +1,9 @@
 """The living workers of a run, and waiting until one of them ends or something else happens."""
 
-import heapq
 import select
 from collections.abc import Callable, Iterable
 
 from ..act.worker import Worker
-
-
-class Slots:
-    """Numbers from 1 for those that live, the lowest free one first: `{%}`."""
-
-    def __init__(self) -> None:
-        self._free: list[int] = []
-        self._most = 0
-
-    def take(self) -> int:
-        if self._free:
-            return heapq.heappop(self._free)
-        self._most += 1
-        return self._most
-
-    def give(self, slot: int) -> None:
-        heapq.heappush(self._free, slot)
 
 
 class Crew:
@@ -41,6 +23,15 @@ class Crew:
         """Wake up for this one too, and call."""
         self._heard[descriptor] = call
         self._epoll.register(descriptor, select.EPOLLIN)
+
+    def until_writable(self, descriptor: int, wanted: bool) -> None:
+        """Wake up for one that is listened to when it takes more, too, or no more. Any thread may say so."""
+        self._epoll.modify(descriptor, select.EPOLLIN | select.EPOLLOUT if wanted else select.EPOLLIN)
+
+    def ignore(self, descriptor: int) -> None:
+        """Before it is closed."""
+        del self._heard[descriptor]
+        self._epoll.unregister(descriptor)
 
     def add(self, worker: Worker) -> None:
         self.workers[worker.n] = worker

@@ -16,10 +16,11 @@ import loadkeeper
 
 ROOT = Path(loadkeeper.__file__).parent
 FLOORS = (
-    {"model", "units", "errors", "masking", "status", "linux", "worker", "saying"},
+    {"model", "units", "errors", "masking", "status", "linux", "worker", "saying", "executor_process"},
     {"settings", "sense", "decide", "act", "sources", "record", "channel"},
     {
         "doctor",
+        "executor",
         "guard",
         "launcher",
         "load_manager",
@@ -37,6 +38,8 @@ FLOORS = (
     {"cli"},
     {"__main__"},
 )
+ALONE = "executor_process"
+"""What processes of an executor import: nothing else of ours, for each pays for it."""
 STRANGERS = {"sense", "decide", "act", "sources", "record", "channel", "settings"}
 """None of these knows another of them: what needs two of them stands above."""
 KERNEL_CALLS = {
@@ -113,7 +116,8 @@ def test_arrows_never_run_upwards():
 
 
 def test_the_package_root_imports_nothing():
-    assert [there for here, there in arrows() if not here] == []
+    """But it hands names on, which are loaded when they are asked for."""
+    assert {there for here, there in arrows() if not here} == set(loadkeeper._HANDED_ON.values())
     done = subprocess.run(
         [sys.executable, "-c", "import sys; a = set(sys.modules); import loadkeeper; print(len(set(sys.modules) - a))"],
         capture_output=True,
@@ -139,6 +143,14 @@ def test_what_the_package_root_hands_on_is_there_and_known_to_type_checkers(name
 def test_the_package_root_hands_on_nothing_else():
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         loadkeeper.Nothing  # noqa: B018
+
+
+def test_a_process_of_an_executor_imports_little():
+    assert [there for here, there in arrows() if here == ALONE] == []
+    code = "import sys; a = set(sys.modules); import loadkeeper.executor_process; print(*set(sys.modules) - a)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    dear = {"pickle", "re", "enum", "signal", "socket", "typing", "threading", "multiprocessing", "traceback", "zmq"}
+    assert dear.isdisjoint(done.stdout.split())
 
 
 def test_those_that_do_not_know_each_other():
@@ -205,6 +217,8 @@ def test_imports_are_read_from_every_form(tmp_path):
 STAMPS = {
     "channel/register.py",
     "commands/kinds.py",
+    "executor/duty.py",
+    "executor/records.py",
     "load_manager/__init__.py",
     "load_manager/keeping.py",
     "load_manager/knowledge.py",

@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from .errors import LoadkeeperError as LoadkeeperError
     from .errors import PlaceError as PlaceError
     from .errors import UsageError as UsageError
+    from .executor import Executor as Executor
+    from .executor import ExecutorStopped as ExecutorStopped
+    from .executor import WorkerLost as WorkerLost
     from .member import Member as Member
     from .program.limits import Limits as Limits
     from .program.load_manager import LoadManager as LoadManager
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HANDED_ON = {
+    "Executor": "executor",
+    "ExecutorStopped": "executor",
     "Limits": "program.limits",
     "LoadManager": "program.load_manager",
     "LoadkeeperError": "errors",
@@ -31,6 +36,7 @@ _HANDED_ON = {
     "Roster": "roster",
     "RunFailed": "program.outcome",
     "UsageError": "errors",
+    "WorkerLost": "executor",
 }
 """Where each name stands."""
 

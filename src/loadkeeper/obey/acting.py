@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from ..act.end import end_all, tick_all
@@ -150,9 +150,10 @@ class Actor:
             if worker.enter_pause(now, Why(Reason.MEMORY_PAUSE), at_once=True):
                 self._unsettled.add(worker)
 
-    def go_on_alone(self, now: float) -> list[Act]:
-        """Nobody decides: when nobody runs, the one that has stood for longest goes on."""
-        if self.suspended or any(worker.state in LIVE for worker in self._workers.values()):
+    def go_on_alone(self, now: float, idle: Collection[Worker] = ()) -> list[Act]:
+        """Nobody decides: when nobody runs, but those that have nothing to do, the one that has stood for longest goes
+        on."""
+        if self.suspended or any(w.state in LIVE for w in self._workers.values() if w not in idle):
             return []
         paused = [worker for worker in self._unsettled if worker.state is WorkerState.PAUSED]
         if not paused:

@@ -88,15 +88,17 @@ class Reports:
         self,
         workers: Collection[Worker],
         tasks: TaskCounts,
+        waiting: int | None,
         state: RunState,
         sensors: dict[str, float | None],
         heard: int,
         now: float,
     ) -> Report:
-        """``heard``: the last verdict that was made true."""
+        """``waiting``: so many workers more would have something to do. ``heard``: the last verdict that was made
+        true."""
         self.number += 1
         settings = self.job.settings
-        pool = PoolReport(self.job.pool, self.job.kind, tasks.waiting, settings.priority, settings.jobs, settings.pause)
+        pool = PoolReport(self.job.pool, self.job.kind, waiting, settings.priority, settings.jobs, settings.pause)
         live = self._live(workers, now)
         return Report(
             run=self.job.run,

@@ -394,7 +394,8 @@ class Loop:
     def _send_report(self, now: float, state: RunState | None = None) -> None:
         workers = self._crew.workers.values()
         sensors, tasks = self._sensors.readings(now), self._attempts.tasks()
-        self._member.report(self._reports.make(workers, tasks, state or self._state(), sensors, self._obeyed, now))
+        state = state or self._state()
+        self._member.report(self._reports.make(workers, tasks, tasks.waiting, state, sensors, self._obeyed, now))
         self._reported, self._report_at = now, now + REPORT
 
     def _state(self) -> RunState:

@@ -3,7 +3,6 @@
 Where calls are short there is an end to it long before the node is full: one thread hands out the calls, and a process
 that is started for them must first be paid for."""
 
-import math
 import os
 
 HANDED = 1e-4
@@ -19,25 +18,21 @@ WEIGHT = 0.05
 
 
 class Demand:
-    """Times are seconds of CLOCK_MONOTONIC."""
+    """Seconds everywhere."""
 
     def __init__(self) -> None:
-        self._usual: float | None = None  # seconds of a call
-        self.handed_at = 0.0  # the last call that waited, or came
+        self._usual: float | None = None  # of a call
         self._few = len(os.sched_getaffinity(0))
 
     def answered(self, took: float) -> None:
-        """A call has come back that took so many seconds."""
+        """A call has come back."""
         self._usual = took if self._usual is None else self._usual + WEIGHT * (took - self._usual)
 
-    def more(self, waiting: int, working: int, now: float) -> int:
-        """Processes that should be started for so many calls that wait for none of the ``working``."""
-        if waiting <= 0 or self._usual is None or now - self.handed_at > STALE:
+    def more(self, waiting: int, working: int, since: float) -> int:
+        """Processes that should be started for so many calls that wait for none of the ``working``; ``since``: when a
+        call was handed over last."""
+        if waiting <= 0 or self._usual is None or since > STALE:
             return max(0, waiting)
         busy = max(self._few, self._usual / HANDED)
         paid = waiting * self._usual / WORTH
         return max(0, min(waiting, int(min(busy, paid)) - working))
-
-    def due(self, waiting: int) -> float:
-        """When so many calls that wait may want more."""
-        return self.handed_at + STALE if waiting > 0 else math.inf

@@ -2,10 +2,8 @@
 
 `Engine._work` reads as a table of contents; start there."""
 
-import itertools
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -21,7 +19,8 @@ from ..obey.crew import Crew
 from ..obey.troubles import late
 from ..obey.wake import Wake
 from .calls import Buffer, Call, ExecutorStopped, WorkerLost, raised
-from .demand import Demand
+from .demand import STALE, Demand
+from .desk import Desk, copy
 from .duty import LOGGER, Duty
 from .fates import STILLBORN, Fates, how
 from .hand import SMALL, Hand
@@ -37,20 +36,12 @@ LEAVES = 10.0
 
 
 class Engine:
-    """Of one executor, from its first call on. Raises LoadkeeperError where it can never work.
-
-    ``_lock`` guards the backlog, the idle, and what is counted. A process that is not idle belongs to one thread: to
-    the one that submits while it is reserved, else to ours."""
+    """Of one executor, from its first call on. Raises LoadkeeperError where it can never work."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._lock = threading.Lock()
-        self._backlog: deque[Call] = deque()
-        self._idle: list[Hand] = []
-        self._busy = self._allowed = 0  # processes that have a call, and that may
-        self._numbers = itertools.count(1)
+        self._desk = Desk()
         self._shut = False  # no call comes any more
-        self._broken: BaseException | None = None
         self._interrupted = self._forked = False
         self._starter = Starter(plan)
         self._crew = Crew()
@@ -70,7 +61,7 @@ class Engine:
     @property
     def broken(self) -> BaseException | None:
         """Why no call can be done any more."""
-        return self._broken
+        return self._desk.broken
 
     @property
     def is_copy(self) -> bool:
@@ -82,26 +73,13 @@ class Engine:
         ``refuse``: raises when no more calls are taken."""
         if self._forked:
             raise RuntimeError("this executor belongs to the process that made it, of which this is a fork")
-        hand = None
-        with self._lock:
-            if self._broken is not None:
-                raise _copy(self._broken)
-            refuse()
-            call.number = next(self._numbers)
-            if self._idle and not self._backlog and self._busy < self._allowed:
-                hand = self._idle.pop()
-                hand.reserved = True
-                self._busy += 1
-            else:
-                self._backlog.append(call)
-                first = len(self._backlog) == 1
+        hand, first = self._desk.put(call, refuse)
         if hand is not None:
-            self._hand_over(hand, call)
+            self._give_reserved(hand, call)
         elif first:
             self._wake.set()
 
-    def _hand_over(self, hand: Hand, call: Call) -> None:
-        """To a process that is reserved for it."""
+    def _give_reserved(self, hand: Hand, call: Call) -> None:
         try:
             fit = call.begin() and call.pack(self._starter.by_value)
         except BaseException:
@@ -110,36 +88,20 @@ class Engine:
         if not fit:
             self._unreserve(hand)
             return
-        with self._lock:
-            hand.reserved = False
-            if hand.gone:
-                self._busy -= 1
-                self._backlog.appendleft(call)
-                self._wake.set()
-            else:
-                self._give(hand, call)
-
-    def _give(self, hand: Hand, call: Call) -> None:
-        self._demand.handed_at = time.monotonic()
-        if not hand.give(call):
+        sent = self._desk.give_reserved(hand, call)
+        if sent is None:
+            self._wake.set()
+        elif not sent:
             self._crew.until_writable(hand.channel.fileno(), True)
 
     def _unreserve(self, hand: Hand) -> None:
-        with self._lock:
-            hand.reserved = False
-            self._busy -= 1
-            if not hand.gone:
-                self._idle.append(hand)
+        self._desk.unreserve(hand)
         self._wake.set()  # calls may have come, or the word to leave
 
     def shut(self, *, cancel: bool = False) -> None:
         """No call comes any more; with ``cancel`` those that wait are not done either."""
-        with self._lock:
-            self._shut = True
-            waiting = [call for call in self._backlog if not call.begun] if cancel else []
-            if waiting:
-                self._backlog = deque(call for call in self._backlog if call.begun)
-        for call in waiting:
+        self._shut = True
+        for call in self._desk.cancel() if cancel else ():
             call.future.cancel()
             call.begin()
         self.release()
@@ -189,10 +151,11 @@ class Engine:
 
     def _over(self) -> bool:
         """Nobody is left, and nothing will be begun. Who cannot be killed is not waited for."""
-        if not self._shut and self._broken is None:
+        desk = self._desk
+        if (not self._shut and desk.broken is None) or desk.waiting:
             return False
-        if self._backlog or (self._busy and not self._crew.workers):  # the last: one is being handed over
-            return False
+        if desk.busy and not self._crew.workers:
+            return False  # a call is being handed over
         now = time.monotonic()
         return all(late(worker, now) for worker in self._crew.workers.values())
 
@@ -205,14 +168,15 @@ class Engine:
 
     def _look_after(self, now: float) -> None:
         """The load manager's word, then what follows from it and from what has come."""
-        duty, before = self._duty, self._duty.wanted
-        duty.tasks = self._fates.counts(len(self._backlog), self._busy)
-        duty.wanted = max(self._wanted(now), min(1, len(self._backlog)))  # one at least: calls go on, and it may say no
+        duty, desk, before = self._duty, self._desk, self._duty.wanted
+        duty.tasks = self._fates.counts(desk.waiting, desk.busy)
+        duty.wanted = max(self._wanted(now), min(1, desk.waiting))  # one at least: calls go on, and it may say no
         if (before > 0) is not (duty.wanted > 0):
             duty.report_soon(now, routine=True)
         duty.turn(now)
         self._heed(now)
-        self._muster()
+        working = self._working()
+        desk.muster(working, duty.slots(len(working)))
         self._pump()
         self._trim()
         self._start(now)
@@ -223,32 +187,21 @@ class Engine:
         dues = [hand.leave_by for hand in hands if hand.leave_by is not None and hand.leave_by > now]
         if self._crew.unwatched or any(hand.gone for hand in hands):
             dues.append(now + HELD_START)
-        if self._backlog:
-            dues += [due for due in (self._start_at, self._demand.due(self._waiting())) if due > now]
+        if self._waiting() > 0:
+            dues += [due for due in (self._start_at, self._desk.handed_at + STALE) if due > now]
         return min(dues, default=float("inf"))
 
     def _hands(self) -> list[Hand]:
         return list(map(_hand, self._crew.workers.values()))
 
-    # ------------------------------------------------------------------------------------------------ who has a call
+    def _working(self) -> list[Hand]:
+        return [hand for hand in self._hands() if not hand.gone]
 
-    def _muster(self) -> None:
-        """Who waits for a call, and how many may have one: a verdict may have changed both."""
-        working = [hand for hand in self._hands() if not hand.gone]
-        allowed = self._duty.slots(len(working))
-        with self._lock:
-            self._allowed = allowed
-            free = [h for h in working if h.ready and h.live and h.call is None and not h.reserved]
-            if len(free) != len(self._idle):
-                self._idle[:] = free
+    # ------------------------------------------------------------------------------------------------ who has a call
 
     def _pump(self) -> None:
         """Calls to those that wait for one."""
-        while True:
-            with self._lock:
-                if not self._backlog or not self._idle or self._busy >= self._allowed:
-                    return
-                hand = self._idle.pop()
+        while (hand := self._desk.free()) is not None:
             self._next(hand)
 
     def _next(self, hand: Hand) -> None:
@@ -256,30 +209,15 @@ class Engine:
         if hand.taken and hand.taken == self._plan.max_tasks:
             self._leave(hand)
             return
-        while True:
-            with self._lock:
-                call = self._take() if hand.live and self._busy < self._allowed else None
-                if call is None:
-                    if hand.live:
-                        self._idle.append(hand)
-                    if self._shut or len(self._crew) > self._allowed:
-                        self._attention = True  # it may be one too many
-                    return
-                self._busy += 1
+        while (call := self._desk.take(hand)) is not None:
             if call.pack(self._starter.by_value):
-                self._give(hand, call)
+                if not hand.give(call):
+                    self._crew.until_writable(hand.channel.fileno(), True)
                 return
-            with self._lock:
-                self._busy -= 1
+            self._desk.answered()
             self._fates.came_back(False)
-
-    def _take(self) -> Call | None:
-        """The next that nobody has cancelled."""
-        while self._backlog:
-            call = self._backlog.popleft()
-            if call.begin():
-                return call
-        return None
+        if self._shut or len(self._crew) > self._desk.allowed:
+            self._attention = True  # it may be one too many
 
     # ------------------------------------------------------------------------------------------------- what comes back
 
@@ -309,8 +247,7 @@ class Engine:
             self._unfit(content)
         elif (call := hand.call) is not None:
             hand.call = None
-            with self._lock:
-                self._busy -= 1
+            self._desk.answered()
             self._demand.answered(hand.spent)
             if not hand.gone:
                 self._next(hand)  # it works while we unpack
@@ -324,15 +261,11 @@ class Engine:
         error.__cause__ = cause.__cause__
         self._break(error)
 
-    def _hush(self, hand: Hand) -> bool:
-        """It is given nothing any more, and not listened to; False: that is so already."""
-        with self._lock:
-            if hand in self._idle:
-                self._idle.remove(hand)
-            if hand.gone:
-                return False
-            hand.gone = True
-            self._crew.ignore(hand.channel.fileno())
+    def _hush(self, hand: Hand, *, leaving: bool = False) -> bool:
+        """It is given nothing any more, and not listened to. False as `Desk.dismiss`."""
+        if not self._desk.dismiss(hand, leaving=leaving):
+            return False
+        self._crew.ignore(hand.channel.fileno())
         hand.leave_by = time.monotonic() + LEAVES
         self._attention = True
         return True
@@ -365,19 +298,18 @@ class Engine:
 
     def _lose(self, hand: Hand, left: Exit, now: float, *, bury: bool) -> None:
         """What becomes of the call that it had; without one, of those that wait."""
-        call, hand_worker = hand.call, hand.worker
+        call = hand.call
         if call is None:
             outcome, by_kernel, hope = self._fates.idle_died(hand, left)
             if not hope:
                 self._hopeless(left)
         else:
             outcome, by_kernel, again = self._fates.lost(hand, call, left, now, bury=bury)
-            with self._lock:
-                self._busy -= 1
-                if again:
-                    self._backlog.appendleft(call)
             hand.call = None
-        self._duty.gone(hand_worker, left, outcome, by_kernel, now)
+            self._desk.answered()
+            if again:
+                self._desk.requeue(call)
+        self._duty.gone(hand.worker, left, outcome, by_kernel, now)
 
     def _hopeless(self, left: Exit) -> None:
         said = f"{STILLBORN} processes in a row died before they could take a call; the last was {how(left)}"
@@ -385,17 +317,14 @@ class Engine:
 
     def _break(self, error: BaseException) -> None:
         """No call can be done any more: those that wait fail, and so does who submits another."""
-        with self._lock:
-            self._broken = self._broken or error
-            waiting, self._backlog = list(self._backlog), deque()
-        for call in waiting:
-            call.fail(_copy(error))
+        for call in self._desk.close(error):
+            call.fail(copy(error))
         self._attention = True
 
     def _heed(self, now: float) -> None:
         """Somebody wants an end of everything."""
         stopped = self._duty.stopped
-        if stopped is not None and self._broken is None:
+        if stopped is not None and self._desk.broken is None:
             self._break(stopped)
         if self._duty.at_once or self._interrupted:
             self._fates.over = stopped or ExecutorStopped("the executor was interrupted by ^C")
@@ -410,42 +339,39 @@ class Engine:
 
     def _trim(self) -> None:
         """Those that are idle and too many leave; all that have no call, when nothing is to be done any more."""
-        over = (self._shut or self._broken is not None) and not self._backlog
+        desk = self._desk
+        over = (self._shut or desk.broken is not None) and not desk.waiting
         if self._duty.keeps_idle and not over:
             return
-        hands = [hand for hand in self._hands() if not hand.gone]
-        surplus = len(hands) if over else len(hands) - self._allowed
+        hands = self._working()
+        surplus = len(hands) if over else len(hands) - desk.allowed
         for hand in hands:
-            if surplus > 0 and (over or hand in self._idle) and self._leave(hand):
+            if surplus > 0 and (hand.ready or over) and self._leave(hand):
                 surplus -= 1
 
     def _leave(self, hand: Hand) -> bool:
         """Tell it to leave: the end of its socket is the word for that. False: it has a call."""
-        with self._lock:
-            if hand.call is not None or hand.reserved:
-                return False
-            hand.leaving = True
-        if self._hush(hand):
-            hand.close()
+        if not self._hush(hand, leaving=True):
+            return False
+        hand.close()
         if hand.worker.state is WorkerState.PAUSED or not hand.ready:
             self._end([hand])  # it does not read
         return True
 
     def _waiting(self) -> int:
         """Calls that wait for none of the processes that are there."""
-        coming = sum(not hand.ready and not hand.gone for hand in self._hands())
-        return len(self._backlog) - coming - len(self._idle)
+        coming = sum(not hand.ready for hand in self._working())
+        return self._desk.waiting - self._desk.idle - coming
 
     def _wanted(self, now: float) -> int:
         """Processes more that calls would keep busy."""
-        working = sum(not hand.gone for hand in self._hands())
-        return self._demand.more(self._waiting(), working, now)
+        return self._demand.more(self._waiting(), len(self._working()), now - self._desk.handed_at)
 
     def _start(self, now: float) -> None:
         """More processes, as many as calls want and the load manager allows."""
-        if self._broken is not None or now < self._start_at:
+        if self._desk.broken is not None or now < self._start_at:
             return
-        wanted = min(self._wanted(now), self._allowed - len(self._crew))
+        wanted = min(self._wanted(now), self._desk.allowed - len(self._crew))
         for _ in range(min(BATCH, wanted)):
             if not self._start_one(now):
                 return
@@ -476,12 +402,8 @@ class Engine:
 
     def _close(self) -> None:
         """Nobody is left behind."""
-        with self._lock:
-            self._shut = True
-            self._broken = self._broken or RuntimeError("cannot schedule new futures after shutdown")
-            waiting, self._backlog = list(self._backlog), deque()
-        for call in waiting:
-            call.fail(_copy(self._broken))
+        self._shut = True
+        self._break(RuntimeError("cannot schedule new futures after shutdown"))
         self._end(self._hands(), kill=True)
         Reaper(self._plan.run).end_leftovers()
         for hand in self._hands():
@@ -496,10 +418,3 @@ def _hand(worker: Worker) -> Hand:
     hand = worker.task
     assert isinstance(hand, Hand)
     return hand
-
-
-def _copy(error: BaseException) -> BaseException:
-    """Of its own for each future: raising it adds to it."""
-    copied = type(error)(*error.args)
-    copied.__cause__ = error.__cause__
-    return copied

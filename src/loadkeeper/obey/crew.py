@@ -69,3 +69,4 @@ class Crew:
 
     def close(self) -> None:
         self._epoll.close()
+        self._heard.clear()  # they know who knows us

@@ -22,6 +22,7 @@ FLOORS = (
         "doctor",
         "executor",
         "guard",
+        "joblib",
         "launcher",
         "load_manager",
         "member",

@@ -8,7 +8,7 @@ Each message is a head that says what it is and how long, and so many bytes.
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]
+import _signal
 import copyreg
 import os
 import sys
@@ -98,7 +98,7 @@ def _cloudpickle() -> ModuleType | None:
     if _without_cloudpickle:
         return None
     try:
-        import cloudpickle  # type: ignore[import-not-found, unused-ignore]
+        import cloudpickle
     except ImportError:
         _without_cloudpickle = True
         return None

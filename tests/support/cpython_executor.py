@@ -1,6 +1,6 @@
-"""CPython's own tests of executors, with ours in the place of its own: ``python -m support.cpython_executor METHOD``.
+"""CPython's own tests of executors with ours in the place of its own: ``python -m support.cpython_executor METHOD``.
 
-For any interpreter that has its ``test`` package; METHOD is spawn or forkserver. What is named in `ABOUT_ITSELF` is left
+"""CPython's own tests of executors with ours in the place of its own: ``-m support.cpython_executor METHOD``.
 out: each asserts what the standard library's executor is made of, or that a dead process breaks it.
 """
 
@@ -23,7 +23,7 @@ ONE_PROCESS_DIES = "a process that dies costs its own call alone, and the next o
 ERROR_OF_ITS_OWN = "the call gets the error itself, for the executor is not broken by it"
 STARTED_BY_ANOTHER = "processes are started by the executor's thread, and only when the load manager allows it"
 ABOUT_ITSELF = {
-    "test_cancel_futures": "some calls count as begun before there is a process: none does with us, so all are cancelled",
+    "test_cancel_futures": "it wants calls that count as begun though there is no process yet; we cancel them all",
     "test_max_tasks_per_child_defaults_to_spawn_context": "we keep no context: the start is always an exec",
     "test_processes_terminate": STARTED_BY_ANOTHER,
     "test_saturation": STARTED_BY_ANOTHER,
@@ -111,7 +111,7 @@ def replace_in(module: Any) -> None:
 
 def suite(method: str) -> unittest.TestSuite:
     tests = unittest.TestSuite()
-    prefix = f"ProcessPool{method.capitalize()}"
+    prefix = f"ProcessPool{method.capitalize()}"  # ProcessPoolSpawn..., ProcessPoolForkserver...
     for module in modules():
         replace_in(module)
         for name, case in sorted(vars(module).items()):

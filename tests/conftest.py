@@ -90,6 +90,7 @@ GENTLE = (
     "test_act_",
     "test_channel",
     "test_checkpoints",
+    "test_client_",
     "test_disk_full",
     "test_events",
     "test_guard",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.checkpoint_file import WORKER, CheckpointFile, Slot
-from support.clients import SHELL, SPOILT, cut_short
+from support.clients import CUT, SHELL, SPOILT, cut_short
 from support.plain import NOBODY, drop, needs_root
 from support.waiting import until
 
@@ -162,8 +162,8 @@ def test_long_numbers_have_room(dash, checkpoints):
 
 
 def test_who_is_killed_while_it_stands_does_not_stand_any_more(shell, checkpoints):
-    script = shell.start("loadkeeper-checkpoint; echo $?; cat")
     checkpoints.wish("p")
+    script = shell.start("loadkeeper-checkpoint; echo $?; cat")
     until(checkpoints.stands)
     client = int(Path(f"/proc/{script.pid}/task/{script.pid}/children").read_text().split()[0])
     os.kill(client, signal.SIGTERM)
@@ -180,6 +180,24 @@ def test_progress_and_need(shell, checkpoints):
     assert shell.call("loadkeeper-checkpoint --progress 1")[0] == 0
     assert [checkpoints.said(name) for name in ("share", "at")] == ["1", "page 12 of 30"]
     assert checkpoints.whole()
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        ("0", "0"),
+        (".25", ".25"),
+        ("1.00", "1.00"),
+        ("0/8", "0.0000"),
+        ("3/8", "0.3750"),
+        ("08/08", "1"),
+        ("1/3", "0.3333"),
+    ],
+)
+def test_shares(shell, checkpoints, share, said):
+    assert shell.call('loadkeeper-checkpoint --progress "$1"', share) == (0, "", "")
+    assert checkpoints.said("share") == said
+    assert 0 <= float(said) <= 1
 
 
 def test_words_are_cut_and_made_one_line(shell, checkpoints):
@@ -226,6 +244,13 @@ def test_sizes(dash, checkpoints, size, count):
         ["--progress", "2"],
         ["--progress", "-1"],
         ["--progress", "0.1.2"],
+        ["--progress", "9/8"],
+        ["--progress", "0/0"],
+        ["--progress", "1/"],
+        ["--progress", "/1"],
+        ["--progress", "1/2/3"],
+        ["--progress", "0.5/1"],
+        ["--progress", "1/99999999999999"],
         ["--memory-need"],
         ["--memory-need", ""],
         ["--memory-need", "G"],
@@ -261,8 +286,8 @@ def test_help(shell):
 
 
 def test_a_command_is_a_critical_section(shell, checkpoints):
-    script = shell.start("loadkeeper-checkpoint; loadkeeper-checkpoint --off cat gate || exit; echo on")
     os.mkfifo(shell.root / "gate")
+    script = shell.start("loadkeeper-checkpoint; loadkeeper-checkpoint --off cat gate || exit; echo on")
     until(lambda: checkpoints.states() == "rc")
     checkpoints.wish("p")
     (shell.root / "gate").write_text("moved\n")
@@ -299,11 +324,11 @@ def test_the_commands_exit_code(shell, checkpoints, command, code):
 
 
 def test_begin_and_end(shell, checkpoints):
+    os.mkfifo(shell.root / "gate")
     script = shell.start(
         "loadkeeper-checkpoint --begin; read _ <gate; loadkeeper-checkpoint || exit; echo in; "
         "loadkeeper-checkpoint --end || exit; echo on"
     )
-    os.mkfifo(shell.root / "gate")
     until(lambda: checkpoints.states() == "c")
     checkpoints.wish("p")
     (shell.root / "gate").write_text("\n")
@@ -385,13 +410,14 @@ def test_a_file_that_is_none_is_said_and_the_worker_works_on(
 
 
 def test_a_file_that_is_spoilt_while_it_stands_lets_the_worker_go_on(shell, checkpoints):
-    script = shell.start("loadkeeper-checkpoint && echo on")
     checkpoints.wish("p")
+    script = shell.start("loadkeeper-checkpoint && echo on")
     until(checkpoints.stands)
     cut_short(checkpoints)
     out, err = script.communicate(timeout=10)
     assert out == b"on\n"
     assert b"was cut short" in err
+    assert checkpoints.path.stat().st_size == CUT
 
 
 @needs_root

@@ -46,8 +46,12 @@ def another(checkpoints: CheckpointFile) -> None:
     checkpoints.write(64, b"3f9a12c4.8")
 
 
+CUT = 100
+"""Bytes that are left of a file that was cut short."""
+
+
 def cut_short(checkpoints: CheckpointFile) -> None:
-    os.truncate(checkpoints.path, 100)
+    os.truncate(checkpoints.path, CUT)
 
 
 def empty(checkpoints: CheckpointFile) -> None:

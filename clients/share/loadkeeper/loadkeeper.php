@@ -200,7 +200,7 @@ final class Client
                 return;
             } else {
                 if ($wish !== "\0") {
-                    self::give_up('was cut short or written over by somebody');
+                    self::give_up('was ' . ($wish === '' ? 'cut short' : 'written over') . ' by somebody');
                 }
                 return;
             }
@@ -361,7 +361,8 @@ final class Client
     {
         $head = self::read(0, self::SLOTS);
         $fields = [self::text($head, 16, 16), self::text($head, 32, 32), self::text($head, 128, 128)];
-        return \array_merge([self::read(0, 1)], $fields);
+        $wish = \strlen($head) < self::SLOTS ? '' : self::read(0, 1);
+        return \array_merge([$wish], $fields);
     }
 
     /** Say in the slot what we do, and which wish we have seen. */
@@ -408,6 +409,9 @@ final class Client
 
     private static function write(int $offset, string $bytes): void
     {
+        if (\fstat(self::$file)['size'] < self::SIZE) {
+            return; // it was cut short, and is not to grow
+        }
         \fseek(self::$file, $offset);
         @\fwrite(self::$file, $bytes);
     }

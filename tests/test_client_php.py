@@ -358,6 +358,33 @@ def test_figures_that_are_none(php, checkpoints, call, inside):
     assert checkpoints.said("share") == checkpoints.said("need") == ""
 
 
+@pytest.mark.skipif(not has("pcntl"), reason="php has no pcntl")
+def test_a_signals_handler_may_do_it_in_the_middle_of_all_that(php, checkpoints):
+    program = php.start(
+        "pcntl_async_signals(true);"
+        "pcntl_signal(SIGUSR1, function () { Loadkeeper\\progress(0.5, 'handler'); Loadkeeper\\checkpoint();"
+        " Loadkeeper\\off(function () { Loadkeeper\\memory_need(7); }); });"
+        "while (true) { Loadkeeper\\checkpoint(); Loadkeeper\\progress(0.5, 'program');"
+        " Loadkeeper\\off(function () { Loadkeeper\\memory_need(7); }); }"
+    )
+    until(lambda: checkpoints.slot(program.pid))
+    head = checkpoints.path.read_bytes()[:256]
+    for _ in range(3000):
+        program.send_signal(signal.SIGUSR1)
+        slots = checkpoints.slots()
+        assert [slot.pid for slot in slots] == [program.pid]
+        assert slots[0].state in "rc"
+    assert checkpoints.path.read_bytes()[:256] == head
+    assert (checkpoints.said("share"), checkpoints.said("need")) == ("0.5", "7")
+    assert checkpoints.whole()
+    checkpoints.wish("p")
+    until(checkpoints.stands)
+    program.send_signal(signal.SIGUSR1)
+    checkpoints.wish("t")
+    assert program.communicate(timeout=10) == (b"", b"")
+    assert program.returncode == 75
+
+
 # --------------------------------------------------------------------------------------------------------------- slots
 
 

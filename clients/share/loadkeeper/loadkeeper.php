@@ -56,8 +56,7 @@ function checkpoint(): void
     if (Client::$member !== \getmypid() && !Client::join()) {
         return;
     }
-    \fseek(Client::$file, 0);
-    if (\fread(Client::$file, 1) !== "\0") {
+    if (\stream_get_contents(Client::$file, 1, 0) !== "\0") {
         Client::obey();
     }
 }
@@ -166,6 +165,10 @@ final class Client
     private static $seen = '';
     /** The critical section that is open is cleaning up: it began when the worker was ending. */
     private static $ending = false;
+    /** The file again, for writing: between its seek and its write a signal's handler may read, or write. */
+    private static $pen = null;
+    private static $unwritten = [];
+    private static $writing = false;
     private static $frees = false;
     private static $quiet = false;
 
@@ -187,7 +190,7 @@ final class Client
     /** Do what is wanted until nothing is. Raises Terminated. */
     public static function obey(): void
     {
-        while (true) {
+        while (!self::$writing) { // else it is a signal's handler that came while the slot is being written
             list($wish, $number, $deadline, $reason) = self::look();
             if ($wish === 'p') {
                 self::stand($number);
@@ -261,14 +264,26 @@ final class Client
             self::$file = false;
         } elseif (!\is_file($path)) {
             self::give_up('is not there');
-        } elseif (!\is_readable($path) || !\is_writable($path) || !(self::$file = @\fopen($path, 'r+be'))) {
+        } elseif (!\is_readable($path) || !\is_writable($path) || !self::get($path)) {
             self::give_up('may not be read and written by this user');
         } else {
-            \stream_set_read_buffer(self::$file, 0);
-            \stream_set_write_buffer(self::$file, 0);
             self::examine();
         }
         return (bool) self::$file;
+    }
+
+    private static function get(string $path): bool
+    {
+        self::$file = @\fopen($path, 'rbe');
+        self::$pen = @\fopen($path, 'r+be');
+        if (!self::$file || !self::$pen) {
+            return false;
+        }
+        \stream_set_read_buffer(self::$file, 0);
+        \stream_set_write_buffer(self::$pen, 0);
+        self::$writing = false;
+        self::$unwritten = [];
+        return true;
     }
 
     /** Give up a file that is not of this version, or not this worker's. */
@@ -279,7 +294,8 @@ final class Client
         if (\fstat(self::$file)['size'] < self::SIZE) {
             self::give_up('was cut short by somebody');
         } elseif (self::text($head, 1, 15) !== self::PROTOCOL) {
-            self::give_up("does not say '" . self::PROTOCOL . "': it is of another version, or somebody has written over it");
+            $protocol = self::PROTOCOL;
+            self::give_up("does not say '$protocol': it is of another version, or somebody has written over it");
         } elseif ($worker !== (string) \getenv('LOADKEEPER_WORKER')) {
             self::give_up("belongs to another worker, $worker");
         }
@@ -328,7 +344,25 @@ final class Client
     /** Stand while a pause is wanted. */
     private static function stand(string $number): void
     {
-        self::call(self::$before);
+        self::$inside++;
+        try {
+            self::call(self::$before);
+            self::wait($number);
+            self::call(self::$after);
+        } finally {
+            self::$inside--;
+        }
+    }
+
+    private static function call(array $callbacks): void
+    {
+        foreach (\array_filter($callbacks) as $callback) {
+            $callback();
+        }
+    }
+
+    private static function wait(string $number): void
+    {
         try {
             for ($wish = 'p'; $wish === 'p'; list($wish, $number) = self::look()) {
                 self::mark('s', $number);
@@ -336,19 +370,6 @@ final class Client
             }
         } finally { // a signal's handler may have thrown; only who stands may say that it has seen a pause
             self::mark($wish === 't' ? 'e' : 'r', $wish === 't' ? $number : self::$seen);
-        }
-        self::call(self::$after);
-    }
-
-    private static function call(array $callbacks): void
-    {
-        self::$inside++;
-        try {
-            foreach (\array_filter($callbacks) as $callback) {
-                $callback();
-            }
-        } finally {
-            self::$inside--;
         }
     }
 
@@ -368,14 +389,15 @@ final class Client
     /** Say in the slot what we do, and which wish we have seen. */
     private static function mark(string $state, string $number): void
     {
-        if (self::$slot !== null && self::$seen !== $number) {
-            self::write(self::$slot + self::NUMBER, \str_pad(\substr($number, 0, 15), 15, "\0"));
-        }
-        if (self::$slot !== null && self::$state !== $state) {
-            self::write(self::$slot, $state);
-        }
+        list($seen, $was) = [self::$seen, self::$state];
         self::$seen = $number;
         self::$state = $state;
+        if (self::$slot !== null && $seen !== $number) {
+            self::write(self::$slot + self::NUMBER, \str_pad(\substr($number, 0, 15), 15, "\0"));
+        }
+        if (self::$slot !== null && $was !== $state) {
+            self::write(self::$slot, $state);
+        }
     }
 
     /** A Terminated that nobody catches ends the program with its exit code, and is no error to be shown. */
@@ -403,8 +425,7 @@ final class Client
 
     private static function read(int $offset, int $length): string
     {
-        \fseek(self::$file, $offset);
-        return (string) @\fread(self::$file, $length);
+        return (string) \stream_get_contents(self::$file, $length, $offset); // a seek, and a read, in one call
     }
 
     private static function write(int $offset, string $bytes): void
@@ -412,7 +433,18 @@ final class Client
         if (\fstat(self::$file)['size'] < self::SIZE) {
             return; // it was cut short, and is not to grow
         }
-        \fseek(self::$file, $offset);
-        @\fwrite(self::$file, $bytes);
+        self::$unwritten[] = [$offset, $bytes];
+        if (self::$writing) {
+            return;
+        }
+        do {
+            self::$writing = true;
+            while (self::$unwritten !== []) {
+                list($offset, $bytes) = \array_shift(self::$unwritten);
+                \fseek(self::$pen, $offset);
+                @\fwrite(self::$pen, $bytes);
+            }
+            self::$writing = false;
+        } while (self::$unwritten !== []);
     }
 }

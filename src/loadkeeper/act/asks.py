@@ -36,6 +36,10 @@ class Ask(Protocol):
         """Ask it to end; it is killed at ``kill_at``. False: it was not at such a place lately, and may not hear."""
         ...
 
+    def flush(self) -> None:
+        """What is wanted is on its way to the worker: a signal that lets it look comes after."""
+        ...
+
     def stands(self) -> bool:
         """By its own word."""
         ...

@@ -54,6 +54,7 @@ def _ask(workers: list["Worker"], signum: int, *, leader_only: bool = False) -> 
         return
     table = look(workers)
     for worker in workers:
+        worker.flush()
         worker.members.ask(table, signum, leader_only=leader_only)
 
 

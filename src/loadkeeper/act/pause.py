@@ -37,11 +37,15 @@ def pause_all(wanted: Mapping["Worker", Why], now: float, *, at_once: bool = Fal
 
 
 def resume_all(workers: Iterable["Worker"], now: float) -> None:
-    """Continue these workers, children before their parents. No effect on those that are not paused."""
-    for worker in workers:
-        if worker.state is WorkerState.PAUSED:
-            worker.members.proceed()
-            worker.leave_pause(now)
+    """Continue these workers, children before their parents. No effect on those that are not paused.
+
+    At their checkpoints they are told before they are continued, for they look there at once."""
+    paused = [worker for worker in workers if worker.state is WorkerState.PAUSED]
+    for worker in paused:
+        worker.leave_pause(now)
+    for worker in paused:
+        worker.flush()
+        worker.members.proceed()
 
 
 def assert_all(workers: Iterable["Worker"], now: float) -> dict["Worker", Found]:

@@ -243,6 +243,11 @@ class Worker:
         self.paused_since = self.paused_why = None
         return True
 
+    def flush(self) -> None:
+        """What is wanted of it at its checkpoint is on its way."""
+        if self.ask is not None:
+            self.ask.flush()
+
     def check(self, now: float) -> Found:
         """What a paused worker does; one that has stood, or is slow to, is looked at each `CHECK` seconds only."""
         if self.state is not WorkerState.PAUSED or self.paused_since is None:
@@ -300,6 +305,7 @@ class Worker:
             half = (kill_at - now) / 2
             self.signal_at = now + (min(half, SOON) if why.reason in FOR_MEMORY else half)
         if stood:
+            self.flush()
             self.members.proceed()
         return False
 

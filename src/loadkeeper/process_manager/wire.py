@@ -71,6 +71,11 @@ class Voice:
         self._want(TERMINATE)
         return self.deaf  # to one that does not block SIGTERM that is sent as well, as the reference sent it
 
+    def flush(self) -> None:
+        """A client that was stopped looks as soon as it goes on, for its sleep is over: what is there then it obeys at
+        once (30 of 30, measured; 28 of 40 beside much other work), what comes 2 ms later after 5 s (30 of 30)."""
+        self._wire.publish()
+
     def stands(self) -> bool:
         """It never says so."""
         return False
@@ -141,8 +146,7 @@ class Wire:
         """Publish what has changed, and to those that came late what they missed.
 
         To send may take in what has arrived, and then the descriptor tells of it no more: so it is heard last."""
-        if self.changed:
-            self._publish()
+        self.publish()
         until = time.monotonic() + AT_ONCE
         while heard := self._hear():
             if time.monotonic() > until:
@@ -202,8 +206,11 @@ class Wire:
 
     # ------------------------------------------------------------------------------------------------------- publish
 
-    def _publish(self) -> None:
+    def publish(self) -> None:
+        """What has changed."""
         changed, self.changed = self.changed, {}
+        if not changed:
+            return
         table = self._look()
         for voice in changed:
             self._send(voice.topic, [voice], table)

@@ -253,6 +253,7 @@ def test_a_job_log_that_cannot_be_written_is_never_a_success(program):
 def test_output_that_a_signal_leaves_unprinted_is_never_a_success(program, tmp_path):
     log = tmp_path / "log"
     run = program.start("run", "--joblog", str(log), "head -c 300000 /dev/zero; echo {}", ":::", *"abcd")
+    wait_until(lambda: log.exists() and log.read_bytes(), 20, "no job log")
     time.sleep(2)
     run.send_signal(signal.SIGTERM)
     assert run.wait(10) == 143

@@ -116,11 +116,9 @@ def run_chunk(function: Callable[..., Any], chunk: list[tuple[Any, ...]]) -> lis
 def main() -> None:
     """Serve until the socket ends, or we are asked to end."""
     channel = Channel(_take_socket())
-    manners = Manners()
-    _signal.signal(_TERM, manners.asked)
     try:
         if _prepare(channel):
-            _serve(channel, manners)
+            _serve(channel)
     except (BrokenPipeError, ConnectionResetError):
         pass  # the program is gone
 
@@ -186,7 +184,9 @@ class Channel:
             written += os.write(self.descriptor, memoryview(content)[max(0, written) :])
 
 
-def _serve(channel: Channel, manners: Manners) -> None:
+def _serve(channel: Channel) -> None:
+    manners = Manners()
+    _signal.signal(_TERM, manners.asked)
     channel.send(READY, b"")
     while (message := channel.receive()) is not None:
         kind, content = message

@@ -1,7 +1,8 @@
-"""CPython's own tests of executors with ours in the place of its own: ``python -m support.cpython_executor METHOD``.
+"""CPython's own tests of executors with ours in the place of its own: ``-m support.cpython_executor METHOD [quick]``.
 
-"""CPython's own tests of executors with ours in the place of its own: ``-m support.cpython_executor METHOD``.
-out: each asserts what the standard library's executor is made of, or that a dead process breaks it.
+For any interpreter that has its ``test`` package; METHOD is spawn or forkserver, and further words are
+parts of names of tests. What is named in `ABOUT_ITSELF` is
+left out: each asserts what the standard library's executor is made of, or that a dead process breaks it.
 """
 
 import contextlib
@@ -33,6 +34,8 @@ ABOUT_ITSELF = {
     "test_error_during_result_unpickle_in_result_handler": ERROR_OF_ITS_OWN,
     "test_exit_during_result_unpickle_in_result_handler": ERROR_OF_ITS_OWN,
 }
+SLEEPING = ("test_map_timeout", "test_max_tasks_per_child", "test_ressources_gced_in_workers")
+"""They take longer than all others of their class."""
 
 
 class Process:
@@ -128,11 +131,14 @@ def _of(case: type[unittest.TestCase]) -> Iterator[unittest.TestCase]:
 
 
 def main() -> int:
-    method = sys.argv[1]
-    chosen = suite(method)
-    if len(sys.argv) > 2:
-        flat = [t for t in chosen if sys.argv[2] in t.id()]
-        chosen = unittest.TestSuite(flat)
+    method, *words = sys.argv[1:]
+    left_out = {name for word in words if word == "quick" for name in SLEEPING}
+    names = [word for word in words if word != "quick"]
+    chosen = unittest.TestSuite(
+        test
+        for test in suite(method)
+        if all(name in test.id() for name in names) and test.id().rpartition(".")[2] not in left_out
+    )
     multiprocessing.set_start_method(method, force=True)
     futures.ProcessPoolExecutor = Ours  # type: ignore[misc,assignment]
     with contextlib.suppress(BrokenPipeError):

@@ -55,11 +55,11 @@ class Duty:
         self.stopped: ExecutorStopped | None = None
         self.at_once = False  # what runs is ended, too
         self._troubles = Troubles()
+        self._fault = ""
         self._member = self._join(command, leaves)
         self._began = self._reported = self._report_at = self._planned = time.monotonic()
         self._obeyed = self._losses = 0
         self._alone = False
-        self._fault = ""
 
     def _join(self, command: str, leaves: str | None) -> Member | None:
         """The tie to the load manager, ``None``: there is no place where one could be."""

@@ -22,7 +22,7 @@ from .calls import Buffer, Call, ExecutorStopped, WorkerLost, raised
 from .demand import STALE, Demand
 from .desk import Desk, copy
 from .duty import LOGGER, Duty
-from .fates import STILLBORN, Fates, how
+from .fates import Fates, how
 from .hand import SMALL, Hand
 from .plan import Plan
 from .start import Starter
@@ -312,7 +312,7 @@ class Engine:
         self._duty.gone(hand.worker, left, outcome, by_kernel, now)
 
     def _hopeless(self, left: Exit) -> None:
-        said = f"{STILLBORN} processes in a row died before they could take a call; the last was {how(left)}"
+        said = f"one process after the other died before it could take a call; the last was {how(left)}"
         self._break(BrokenProcessPool(f"{said}; no call can be done"))
 
     def _break(self, error: BaseException) -> None:

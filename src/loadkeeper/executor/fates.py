@@ -1,5 +1,7 @@
 """What becomes of calls whose process has died, and what is counted of all."""
 
+import signal
+
 from ..act.worker import Exit
 from ..model import Outcome, TaskCounts
 from ..obey.fate import Judge
@@ -10,7 +12,9 @@ from .plan import Plan
 from .records import Records
 
 STILLBORN = 3
-"""Processes in a row that died before they were ready, after which there is no hope for the next."""
+"""Processes in a row that died before they were ready, after which there is no hope for the next; ..."""
+KILLED = 0.2
+"""... one that was killed from outside counts as so many."""
 
 
 class Fates:
@@ -20,7 +24,7 @@ class Fates:
         self._plan, self._records = plan, records
         self._judge = Judge(plan.settings.tries)
         self._done = self._failed = self._given_back = self._buried = 0
-        self._stillborn = 0
+        self._stillborn = 0.0
         self.over: ExecutorStopped | None = None
 
     def counts(self, waiting: int, running: int) -> TaskCounts:
@@ -35,14 +39,14 @@ class Fates:
 
     def ready(self) -> None:
         """A process can take calls: the next ones will be able, too."""
-        self._stillborn = 0
+        self._stillborn = 0.0
 
     def idle_died(self, hand: Hand, left: Exit) -> tuple[Outcome, bool, bool]:
         """A process without a call is gone: (outcome, whether the kernel's memory killer did it, whether there is hope
         for the next)."""
         by_kernel = self._judge.by_kernel(left)
-        if not (hand.ready or hand.leaving or left.ended_for is not None or by_kernel):
-            self._stillborn += 1
+        if not (hand.ready or hand.leaving or left.ended_for is not None):
+            self._stillborn += KILLED if left.signal in (signal.SIGKILL, signal.SIGTERM) else 1.0
         outcome = Outcome.DONE if hand.leaving else Outcome.GIVEN_BACK
         return outcome, by_kernel, self._stillborn < STILLBORN
 

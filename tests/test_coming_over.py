@@ -2,29 +2,23 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
-import types
 from pathlib import Path
 
 import pytest
 from support.pages import blocks
-from support.program import Program
+from support.program import Program, wait_until
 
 from loadkeeper import Limits, LoadManager, UsageError, coming_over
 from loadkeeper.coming_over import DEFAULTS, MEANINGLESS, Pm
 from loadkeeper.model import Amount
-from loadkeeper.settings import RunSettings
+from loadkeeper.worker import Terminated
 
 PAGE = Path(__file__).parents[1] / "docs" / "coming-over.md"
 MANAGER, OURS, LOAD_MANAGER, WORKER = (block.code for block in blocks(PAGE))
-LATER = {
-    "setPublisherPmSocketAddress": "checkpoint",
-    "setSigTermBlockingAgent": "sigterm_blocking",
-    "sigterm_blocking": "sigterm_blocking",
-}
-"""Words on the page, and the setting of a run that each needs."""
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +26,6 @@ def program(tmp_path_factory):
     made = Program(tmp_path_factory.mktemp("over") / "p")
     yield made
     made.close()
-
-
-def known(code: str) -> str:
-    """Without the lines whose setting this version does not have."""
-    there = RunSettings.__struct_fields__
-    missing = [word for word, setting in LATER.items() if setting not in there]
-    return "\n".join(line for line in code.splitlines() if not any(word in line for word in missing))
 
 
 def run(program, code, **environment):
@@ -62,7 +49,7 @@ def test_the_manager_and_its_load_manager_as_they_stand_on_the_page(program):
     (program.root / "lm.py").write_text(f"open({str(program.root / 'lm-was-here')!r}, 'w')\n{LOAD_MANAGER}")
     load_manager = f"{sys.executable} {program.root / 'lm.py'}"
     whatever = "task_id=task_id, limits=Limits(cpu='off')"  # else runs slowly when others keep this machine busy
-    code = "from loadkeeper import Limits\n" + known(MANAGER).replace("task_id=task_id", whatever)
+    code = "from loadkeeper import Limits\n" + MANAGER.replace("task_id=task_id", whatever)
     assert whatever in code
     done = run(program, code, LOAD_MANAGER=load_manager, WORKER="echo worker; test -n '' || true")
     *lines, result = done.stdout.splitlines()
@@ -74,40 +61,53 @@ def test_the_manager_and_its_load_manager_as_they_stand_on_the_page(program):
 
 
 def test_the_same_in_our_own_words(program):
-    done = run(program, known(OURS).replace('cpu="90%"', 'cpu="off"'), WORKER="exit 1")
+    done = run(program, OURS.replace('cpu="90%"', 'cpu="off"'), WORKER="exit 1")
     told = json.loads(done.stdout)
     assert (told["task_id"], told["done"], told["failed"], told["error"]) == ("4711", 0, 5, True)
 
 
-@pytest.fixture
-def stub(monkeypatch):
-    """What stands in for `loadkeeper.worker`, where that is not there."""
-
-    class Terminated(BaseException):
-        pass
-
-    made = types.ModuleType("loadkeeper.worker")
-    made.calls = []
-    made.Terminated = Terminated
-    made.checkpoint = lambda: made.calls.append("checkpoint")
-    monkeypatch.setitem(sys.modules, "loadkeeper.worker", made)
-    return made
-
-
-def test_the_worker_as_it_stands_on_the_page(stub, capsys):
+def test_the_worker_as_it_stands_on_the_page(capsys):
     exec(compile(WORKER, str(PAGE), "exec"), {})
-    assert stub.calls == ["checkpoint"] * 3
     assert capsys.readouterr().out == "part 0\npart 1\npart 2\n"
 
 
-def test_what_a_worker_calls_and_catches(stub):
-    stander = coming_over.TerminatorPauseStander({"pid": 1})
-    stander.setPublisherPmSocketAddress("tcp://127.0.0.1:6268")
-    stander.setUSleepTime(5_000_000)
-    stander.checkPmCommand()
-    stander.check_pm_command()
-    assert len(stub.calls) == 2
-    assert coming_over.TerminatorPauseStanderException is stub.Terminated
+STANDS = """
+import sys, time
+from loadkeeper.coming_over import TerminatorPauseStander, TerminatorPauseStanderException
+
+stander = TerminatorPauseStander({"pid": 1})
+stander.setPublisherPmSocketAddress("tcp://127.0.0.1:6268")
+stander.setUSleepTime(5_000_000)
+try:
+    print("begins", flush=True)
+    while True:
+        stander.checkPmCommand()
+        stander.check_pm_command()
+        time.sleep(0.001)
+except TerminatorPauseStanderException as error:
+    open(sys.argv[1], "w").write(error.reason)
+"""
+
+
+@pytest.mark.parametrize("publisher", [(), ("--checkpoint", "zmq://127.0.0.1:0")])
+def test_what_a_worker_calls_and_catches(program, tmp_path, publisher):
+    """With the publisher that PHP workers listen to, too."""
+    (tmp_path / "worker.py").write_text(STANDS)
+    words = ["run", "--cpu", "off", "--sigterm-blocking", *publisher, "--tasks", "1", "--"]
+    run = program.start(*words, sys.executable, str(tmp_path / "worker.py"), str(tmp_path / "ended"))
+    pid = wait_until(lambda: worker_of(program.ask()), 15, "no worker")
+    wait_until(lambda: "/dev/shm/" in Path(f"/proc/{pid}/maps").read_text(), 10, "it has come to no checkpoint")
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(20) == 143
+    assert (tmp_path / "ended").read_text() == "ended because the run stops; its task is given back"
+
+
+def worker_of(status):
+    return next((worker.pid for run in status.runs for worker in run.workers), None) if status else None
+
+
+def test_the_names_of_the_reference():
+    assert coming_over.TerminatorPauseStanderException is Terminated
     assert coming_over.Lm is LoadManager
 
 

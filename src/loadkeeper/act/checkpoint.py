@@ -91,6 +91,7 @@ class Checkpoint:
         self.patience = PATIENCE
         self._pauses = mode in (PauseMode.AUTO, PauseMode.ASK)
         self._say = say
+        self._me = os.getpid()
         self._wanted = GO_ON
         self._number = self._seen = 0
         self._wished_at = 0.0
@@ -213,7 +214,9 @@ class Checkpoint:
         return _slots(self._read())
 
     def _living(self) -> list[_Slot]:
-        return [slot for slot in self._slots() if (stat := proc.stat(slot.pid)) is not None and not ended(stat)]
+        """A shell's call takes a slot for who called it, which may be us."""
+        others = (slot for slot in self._slots() if slot.pid != self._me)
+        return [slot for slot in others if (stat := proc.stat(slot.pid)) is not None and not ended(stat)]
 
     # ----------------------------------------------------------------------------------------------------- the file
 

@@ -16,6 +16,7 @@ from ..model import Figures
 from ..record.pruning import FRESH, hold, prune
 from ..record.sentences import sentence
 from .job import Job
+from .wire import Voice
 
 IN_MEMORY = "/dev/shm"
 EVERY = 1.0
@@ -32,6 +33,11 @@ def is_short(figures: Figures | None) -> bool:
     """Memory is at its hold line, or worse."""
     memory = figures.gauges.get("memory") if figures is not None else None
     return memory is not None and memory.state in SHORT
+
+
+def _file_of(worker: Worker) -> Checkpoint | None:
+    ask = worker.ask
+    return ask if isinstance(ask, Checkpoint) else ask.file if isinstance(ask, Voice) else None
 
 
 class Checkpoints:
@@ -100,9 +106,9 @@ class Checkpoints:
             return
         asked = False
         for worker in workers:
-            if isinstance(worker.ask, Checkpoint):
-                worker.ask.look(now)
-                asked |= worker.ask.probe(now)
+            if (file := _file_of(worker)) is not None:
+                file.look(now)
+                asked |= file.probe(now)
         self._look_at = now + (ANSWER if asked else EVERY)
 
     def press(self, workers: Iterable[Worker], now: float) -> None:
@@ -111,8 +117,8 @@ class Checkpoints:
             return
         self._press_at = now + PRESS
         for worker in workers:
-            if isinstance(worker.ask, Checkpoint):
-                worker.ask.press()
+            if (file := _file_of(worker)) is not None:
+                file.press()
 
     def close(self) -> None:
         for file in self._files.values():

@@ -161,11 +161,6 @@ class Starter:
         """How the worker is asked at its checkpoints, told to it in its environment or on the stdin that comes back.
 
         Raises MachineFull."""
-        if self.wire is not None:
-            try:
-                return self.wire.open()
-            except OSError as error:
-                raise MachineFull(f"no pipe for a worker's stdin: {error.strerror}", error.errno or 0) from None
         file = self.checkpoints.take(slot, identity, time.monotonic())
         for name in (CHECKPOINT.encode(), *PRESSURE):
             self._environment.pop(name, None)
@@ -173,7 +168,13 @@ class Starter:
             self._environment[CHECKPOINT.encode()] = file.path.encode()
             if file.pressure:
                 self._environment[PRESSURE[0]] = file.pressure.encode()
-        return file, self._null
+        if self.wire is None:
+            return file, self._null
+        try:
+            voice, stdin = self.wire.open(file)
+        except OSError as error:
+            raise MachineFull(f"no pipe for a worker's stdin: {error.strerror}", error.errno or 0) from None
+        return voice, stdin
 
     def _take_streams(self, task: Task) -> Streams:
         """Raises MachineFull: no descriptor or no room on the disk for the moment; SpawnError: the results of this task

@@ -20,6 +20,7 @@ import msgspec
 import zmq
 
 from ..act.asks import Words
+from ..act.checkpoint import Checkpoint
 from ..act.look import look
 from ..act.worker import Worker
 from ..errors import UsageError
@@ -42,13 +43,14 @@ AT_ONCE = 0.02
 
 
 class Voice:
-    """What is wanted of one worker; an `act.asks.Ask`."""
+    """What is wanted of one worker; an `act.asks.Ask`. It is told by its checkpoint file, too, where there is one: a
+    worker in Python or PHP of ours beside those of the reference hears of it there, and answers."""
 
-    def __init__(self, wire: "Wire", stdin: int, topic: bytes) -> None:
+    def __init__(self, wire: "Wire", stdin: int, topic: bytes, file: Checkpoint | None) -> None:
         self.deaf = wire.deaf
-        self.stays = False
-        self.words = Words()
+        self.stays = file is not None and file.stays
         self.patience = PATIENCE
+        self.file = file
         self.wanted: int | None = None  # of `KEYS`
         self.topic = topic
         self._wire = wire
@@ -58,18 +60,27 @@ class Voice:
         """It runs."""
         self._wire.voices[self] = worker
 
+    @property
+    def words(self) -> Words:
+        return self.file.words if self.file is not None else Words()
+
     def pause(self, why: Why, now: float) -> bool:
+        if self.file is not None:
+            self.file.pause(why, now)
         if self._wire.pauses:
             self._want(PAUSE)
         return self._wire.pauses
 
     def go_on(self) -> None:
+        if self.file is not None:
+            self.file.go_on()
         if self.wanted == PAUSE:
             self._want(CONTINUE)
 
     def terminate(self, why: Why, kill_at: float, now: float) -> bool:
+        heard = self.file is not None and self.file.terminate(why, kill_at, now)
         self._want(TERMINATE)
-        return self.deaf  # to one that does not block SIGTERM that is sent as well, as the reference sent it
+        return heard or self.deaf  # to one that does not block SIGTERM that is sent, too, as the reference sent it
 
     def flush(self) -> None:
         """A client that was stopped looks as soon as it goes on, for its sleep is over: what is there then it obeys at
@@ -77,14 +88,15 @@ class Voice:
         self._wire.publish()
 
     def stands(self) -> bool:
-        """It never says so."""
-        return False
+        """Over the wire it never says so."""
+        return self.file is not None and self.file.stands()
 
     def busy(self) -> bool:
-        return False
+        return self.file is not None and self.file.busy()
 
     def forgive(self, seconds: float) -> None:
-        pass
+        if self.file is not None:
+            self.file.forgive(seconds)
 
     def close(self) -> None:
         """The worker is gone, or was never there."""
@@ -129,14 +141,14 @@ class Wire:
         """Readable when a worker may have subscribed, until `turn` is called."""
         return int(self._socket.getsockopt(zmq.FD))
 
-    def open(self) -> tuple[Voice, int]:
+    def open(self, file: Checkpoint | None) -> tuple[Voice, int]:
         """For a worker that is about to start: its voice, and its stdin, which the caller closes once it runs.
 
         Raises OSError."""
         read, write = os.pipe2(os.O_CLOEXEC)
         os.write(write, self._hello)
         self._topics += 1
-        return Voice(self, write, _blanks(self._topics)), read
+        return Voice(self, write, _blanks(self._topics), file), read
 
     def forget(self, voice: Voice) -> None:
         self.voices.pop(voice, None)

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from support.asked import HEAD
@@ -415,6 +417,69 @@ def test_memory_pressure_is_told_in_systemds_way(program, tmp_path):
     one.wait_for("pressed", seconds=10)
     one.steer(Want.STOP)
     one.end(143)
+
+
+# ------------------------------------------------------------------------------------------------- in other languages
+
+SHELL = """
+PATH=$CLIENTS/bin:$PATH
+echo there >>"$LOG"
+while [ ! -e "$LOG.end" ]; do
+    loadkeeper-checkpoint --progress 0.4 "page 12" || { echo ends >>"$LOG"; exit 75; }
+done
+echo done >>"$LOG"
+"""
+PHP = """<?php
+require getenv('CLIENTS') . '/share/loadkeeper/loadkeeper.php';
+function say($word) { file_put_contents(getenv('LOG'), "$word\\n", FILE_APPEND); }
+try {
+    Loadkeeper\\checkpoint();
+    say('there');
+    Loadkeeper\\progress(0.4, 'page 12');
+    while (!file_exists(getenv('LOG') . '.end')) {
+        Loadkeeper\\checkpoint();
+        usleep(1000);
+        clearstatcache();
+    }
+    say('done');
+} catch (Loadkeeper\\Terminated $error) {
+    say('ends');
+    exit(75);
+}
+"""
+OTHERS = {"sh": SHELL, "dash": SHELL, "bash": SHELL, "php": PHP}
+
+
+@pytest.mark.parametrize("interpreter", [name for name in OTHERS if shutil.which(name)])
+@pytest.mark.parametrize("ends", [False, True])
+def test_workers_in_other_languages(program, tmp_path, interpreter, ends):
+    """Paused at their checkpoints, shown with what they say, continued, and done; or ended there."""
+    log = tmp_path / "log"
+    (tmp_path / "worker").write_text(OTHERS[interpreter])
+    program.environment |= {"LOG": str(log), "CLIENTS": str(Path(__file__).parents[1] / "clients")}
+    run = program.start("run", "--cpu", "off", "--name", "r", "--tasks", "1", interpreter, str(tmp_path / "worker"))
+    wait_until(lambda: log.exists() and "there" in log.read_text(), 15, "it does not begin")
+    worker = wait_until(lambda: _one(program, lambda w: w.progress == 0.4), 5, "its progress is not shown")
+    assert worker.saying == "page 12"
+    assert program.steer(Want.PAUSE, "r")
+    wait_until(
+        lambda: stands(worker.pid), 3, "it does not stand at its checkpoint, before it is stopped for being late"
+    )
+    if ends:
+        assert program.steer(Want.STOP, "r")
+        assert run.wait(15) == 143
+        assert "ends" in log.read_text()
+        return
+    assert program.steer(Want.RUN, "r")
+    open(f"{log}.end", "w").close()
+    assert run.wait(15) == 0
+    assert "done" in log.read_text()
+
+
+def _one(program, holds):
+    status = program.ask()
+    found = [worker for run in status.runs for worker in run.workers] if status else []
+    return found[0] if len(found) == 1 and holds(found[0]) else None
 
 
 # -------------------------------------------------------------------------------------------------------- around them

@@ -20,9 +20,13 @@ class Ask(Protocol):
     """It blocks SIGTERM."""
     stays: bool
     """Who stands there is not stopped besides, so that its other threads go on."""
-    words: Words
     patience: float
     """Seconds in which it is to stand; then it is stopped."""
+
+    @property
+    def words(self) -> Words:
+        """The last that it said."""
+        ...
 
     def pause(self, why: Why, now: float) -> bool:
         """Ask it to stand. False: it was not asked, for there is no such place, or it was not there lately."""

@@ -17,7 +17,7 @@ from support.program import Program, wait_until
 from loadkeeper.simulate import simulate
 
 from . import checkpoint as checkpoints
-from . import crossing, decisions
+from . import crossing, decisions, executor
 from .batches import WORKLOADS, batch
 from .figures import OURS, Measure, alternate
 from .tools import Toolbox
@@ -473,7 +473,13 @@ MEASURES: dict[str, Callable[[Bench], Measure]] = {
             million,
         )
     },
+    "calls": executor.rate,
+    "cost": executor.cost,
+    "trip": executor.trip,
+    "first": executor.first,
+    "survive": executor.survive,
     **{name: partial(batch, name) for name in WORKLOADS},
 }
-LONG = {"million", *WORKLOADS}
+EXECUTOR = ("calls", "cost", "trip", "first", "survive")
+LONG = {"million", *EXECUTOR, *WORKLOADS}
 """Only where they are named."""

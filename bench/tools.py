@@ -1,14 +1,16 @@
 """The peers: those that are installed, and those that can be fetched into a directory of our own.
 
 Nothing is installed into the system: a Debian package is fetched and unpacked (its service, if it has one, is not
-started), which needs no root.
+started), which needs no root. So are Python packages.
 """
 
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from msgspec import Struct
@@ -46,6 +48,7 @@ class Toolbox:
     def __init__(self, say: Callable[[str], None], *, fetch: bool = True) -> None:
         self.paths: dict[str, str] = {}
         self.missing: dict[str, str] = {}
+        self.packed: dict[str, str] = {}
         self._say, self._fetch = say, fetch
         self._built = Path(tempfile.mkdtemp(prefix="loadkeeper-bench-"))
 
@@ -74,6 +77,41 @@ class Toolbox:
             subprocess.run([compiler, "-O2", "-o", target, str(ROOT / "bench" / source)], check=True)
             self.paths[name] = target
         return self.paths.get(name)
+
+    def packages(self, name: str, requirements: list[str]) -> str | None:
+        """A directory for the path of a program that imports the package ``name``; empty: it is installed here; None:
+        it is missing."""
+        if name in self.missing:
+            return None
+        if name not in self.packed:
+            target = CACHE / "python" / requirements[0]
+            if find_spec(name) is not None:
+                self.packed[name] = ""
+            elif target.is_dir() or self._packed(name, requirements, target):
+                self.packed[name] = str(target)
+            else:
+                return None
+        return self.packed[name]
+
+    def _packed(self, name: str, requirements: list[str], target: Path) -> bool:
+        if not self._fetch:
+            return self._skip_package(name, "not installed")
+        self._say(f"{name}: fetching {', '.join(requirements)} into {target}")
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            command = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps"]
+            try:
+                subprocess.run([*command, "--target", folder, *requirements], check=True, timeout=PATIENCE)
+            except (subprocess.SubprocessError, OSError) as error:
+                return self._skip_package(name, f"cannot be fetched ({type(error).__name__})")
+            target.parent.mkdir(exist_ok=True)
+            shutil.copytree(folder, target)
+        return True
+
+    def _skip_package(self, name: str, why: str) -> bool:
+        self.missing[name] = why
+        self._say(f"{name}: skipped, {why}")
+        return False
 
     def versions(self) -> dict[str, str]:
         """Of every peer that was asked for: its version, or why it was skipped."""

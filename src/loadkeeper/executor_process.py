@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from _pickle import Pickler, PicklingError, dumps, loads
-from io import BytesIO
+from io import BytesIO, open_code
 from struct import Struct
 from types import ModuleType
 
@@ -36,6 +36,8 @@ PREPARE, CALL, TRACKER = 1, 2, 3
 READY, RESULT, RAISED, UNFIT = 4, 5, 6, 7
 """``UNFIT``: it could not be prepared, and no other one can."""
 
+MAIN = "__mp_main__"
+"""What the program's main module is called in its processes, by `multiprocessing` too."""
 STDIN = 0
 _TERM = 15
 
@@ -121,6 +123,8 @@ def main() -> None:
             _serve(channel)
     except (BrokenPipeError, ConnectionResetError):
         pass  # the program is gone
+    finally:
+        _signal.signal(_TERM, _signal.SIG_DFL)  # nothing is left that it could spare
 
 
 def _take_socket() -> int:
@@ -285,15 +289,25 @@ def _import_main(told: dict[str, Any]) -> None:
     name, path = told["main_name"], told["main_path"]
     if name is None and path is None:
         return
-    import runpy
+    module = ModuleType(MAIN)
+    if name is None and path.endswith(".py"):
+        sys.modules["__main__"] = sys.modules[MAIN] = module
+        _run(path, module)
+        return
+    import runpy  # which costs 15 ms
 
-    module = ModuleType("__mp_main__")
-    if name is not None:
-        content = runpy.run_module(name, run_name="__mp_main__", alter_sys=True)
-    else:
-        content = runpy.run_path(path, run_name="__mp_main__")
-    module.__dict__.update(content)
-    sys.modules["__main__"] = sys.modules["__mp_main__"] = module
+    run = runpy.run_path(path, None, MAIN) if name is None else runpy.run_module(name, None, MAIN, alter_sys=True)
+    module.__dict__.update(run)
+    sys.modules["__main__"] = sys.modules[MAIN] = module
+
+
+def _run(path: str, module: ModuleType) -> None:
+    """As the interpreter runs a script."""
+    with open_code(path) as file:
+        code = compile(file.read(), path, "exec")
+    module.__file__ = path
+    module.__dict__.update(__cached__=None, __builtins__=__builtins__)
+    exec(code, module.__dict__)
 
 
 # ------------------------------------------------------------------------------------- what multiprocessing would know

@@ -67,7 +67,7 @@ class Ours(Executor):
 
     @property
     def _working(self) -> Engine:
-        engine = self._engine or self._begin()
+        engine = self._engine or self._make()
         assert engine is not None
         return engine
 

@@ -162,6 +162,20 @@ def marked(run: str) -> list[int]:
     return found
 
 
+def below(root: Path) -> list[int]:
+    """Living processes whose environment names a directory of this root: a program's own, and whom it started."""
+    name = os.fsencode(root / "r")
+    found = []
+    for pid in processes():
+        try:
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            continue
+        if b"XDG_RUNTIME_DIR=" + name in environment.split(b"\0") and state_of(pid) not in ("Z", "X", ""):
+            found.append(pid)
+    return found
+
+
 def stands(pid: int) -> bool:
     """Stopped, or frozen with its control group."""
     return state_of(pid) in ("T", "t") or _frozen(pid)

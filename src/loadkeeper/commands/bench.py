@@ -27,7 +27,8 @@ ROOT = Path(loadkeeper.__file__).resolve().parents[2]
 def bench(names: tuple[str, ...], **options: Any) -> int:
     """Measure jobs a second, start to end, reaction, what the managers take and hold, beside GNU parallel, xargs, make,
     task-spooler, earlyoom and a C program that only starts and waits: in turn, with medians, spread and ratios. All but
-    the long ones (million, batches) without names. `bench compare` shows what changed between two runs of the history.
+    the long ones (million, batches, executor) without names. `bench compare` shows what changed between two runs of the
+    history.
 
     \b
     loadkeeper bench rate start

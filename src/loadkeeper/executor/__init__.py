@@ -88,8 +88,10 @@ class Executor(futures.Executor):
         """Raises RuntimeError after `shutdown` (or at the interpreter's end), and BrokenProcessPool when no call can
         be done any more: an initializer failed, or the operator stopped the executor."""
         call = Call(fn, args, kwargs)
-        engine = self._engine or self._begin()
+        engine = self._engine or self._make()
         engine.submit(call, self._refuse)
+        if engine.thread.ident is None:
+            self._begin(engine)
         return call.future
 
     def map(  # type: ignore[override]  # its `fn` may be a name of an argument, which nobody uses
@@ -119,7 +121,7 @@ class Executor(futures.Executor):
         if engine is None or engine.is_copy:
             return
         engine.shut(cancel=cancel_futures)
-        if wait and engine.thread is not threading.current_thread():
+        if wait and engine.thread.ident is not None and engine.thread is not threading.current_thread():
             engine.thread.join()
 
     def __exit__(
@@ -131,8 +133,8 @@ class Executor(futures.Executor):
         self.shutdown(wait=True)
         return None
 
-    def _begin(self) -> Engine:
-        """Start its thread, once."""
+    def _make(self) -> Engine:
+        """What works for it, made once. Its thread begins when there is a call, which it tells the load manager of."""
         if executor_process.preparing:
             raise RuntimeError(
                 "an executor was used while the program's main module was being imported in a process of an executor; "
@@ -141,12 +143,15 @@ class Executor(futures.Executor):
         with self._lock:
             if self._engine is None:
                 self._refuse()
-                engine = Engine(self._plan)
+                self._engine = Engine(self._plan)
+            return self._engine
+
+    def _begin(self, engine: Engine) -> None:
+        with self._lock:
+            if engine.thread.ident is None:
                 engine.thread.start()
                 leaving.remember(engine)
                 weakref.finalize(self, engine.release).atexit = False
-                self._engine = engine
-            return self._engine
 
     def _refuse(self) -> None:
         if self._shut:

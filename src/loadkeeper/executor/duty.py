@@ -2,6 +2,7 @@
 
 Where no load manager comes up, calls are done all the same, by as many processes as there are CPUs."""
 
+import contextlib
 import logging
 import math
 import os
@@ -32,6 +33,8 @@ ALONE = 5.0
 """Seconds without a load manager after which we work without: one comes up in 0.2."""
 ROUTINE = 0.05
 """Seconds between two reports when processes only came and went, or calls began to wait."""
+SOON = 0.005
+"""... and when there is anything else to tell."""
 REPORT = 1.0
 """Seconds between two reports when nothing happened."""
 SUSPEND = 2.0
@@ -41,11 +44,24 @@ KEPT = frozenset({Reason.WORK_DONE, Reason.OPERATOR, Reason.UNKNOWN, Reason.SILE
 UNTOLD = PoolVerdict(slots=0, why=Why(Reason.NO_LOAD_MANAGER))
 
 
+def launched() -> tuple[Launcher | None, str]:
+    """A load manager is on its way: to be called before anything else that takes a while. Or why there can be none."""
+    try:
+        launcher = Launcher(os.environ)
+    except (LoadkeeperError, OSError) as error:
+        return None, str(error)
+    with contextlib.suppress(LoadkeeperError, OSError):  # it is tried again
+        launcher.launch()
+    return launcher, ""
+
+
 class Duty:
     """``tasks``, and how many more processes would be ``wanted``, are set by whoever counts, before each turn."""
 
-    def __init__(self, plan: Plan, crew: Crew, leaves: str | None) -> None:
-        self._plan, self._crew = plan, crew
+    def __init__(self, plan: Plan, crew: Crew, leaves: str | None, launcher: Launcher | None, fault: str) -> None:
+        """``leaves``: the directory below which processes get control groups of their own; the rest is what `launched`
+        has said."""
+        self._plan, self._crew, self._fault = plan, crew, fault
         command = masked(shlex.join(sys.orig_argv))
         self.records = Records(plan, command)
         self.reports = Reports(plan)
@@ -55,14 +71,12 @@ class Duty:
         self.stopped: ExecutorStopped | None = None
         self.at_once = False  # what runs is ended, too
         self._troubles = Troubles()
-        self._fault = ""
-        self._member = self._join(command, leaves)
+        self._member = Member(self._hello(command, leaves), launcher) if launcher is not None else None
         self._began = self._reported = self._report_at = self._planned = time.monotonic()
         self._obeyed = self._losses = 0
         self._alone = False
 
-    def _join(self, command: str, leaves: str | None) -> Member | None:
-        """The tie to the load manager, ``None``: there is no place where one could be."""
+    def _hello(self, command: str, leaves: str | None) -> Hello:
         settings, me = self._plan.settings, Process.myself()
         hello = Hello(
             run=self._plan.run,
@@ -77,11 +91,7 @@ class Duty:
             began=time.time(),
         )
         me.close()
-        try:
-            return Member(hello, Launcher(os.environ, settings.lm_command))
-        except (LoadkeeperError, OSError) as error:
-            self._fault = str(error)
-            return None
+        return hello
 
     def open(self, heard: Callable[[], None]) -> None:
         """Bring up the load manager; ``heard`` is called when it says something. One that does not come at once is
@@ -253,7 +263,7 @@ class Duty:
     # -------------------------------------------------------------------------------------------------------- reports
 
     def report_soon(self, now: float, *, routine: bool = False) -> None:
-        self._report_at = min(self._report_at, max(now, self._reported + ROUTINE) if routine else now)
+        self._report_at = min(self._report_at, max(now, self._reported + (ROUTINE if routine else SOON)))
 
     def _send_report(self, now: float) -> None:
         self._reported, self._report_at = now, now + REPORT

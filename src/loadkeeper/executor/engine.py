@@ -21,7 +21,7 @@ from ..obey.wake import Wake
 from .calls import Buffer, Call, ExecutorStopped, WorkerLost, raised
 from .demand import STALE, Demand
 from .desk import Desk, copy
-from .duty import LOGGER, Duty
+from .duty import LOGGER, Duty, launched
 from .fates import Fates, how
 from .hand import SMALL, Hand
 from .plan import Plan
@@ -40,13 +40,14 @@ class Engine:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        launcher, fault = launched()
         self._desk = Desk()
         self._shut = False  # no call comes any more
         self._interrupted = self._forked = False
         self._starter = Starter(plan)
         self._crew = Crew()
         self._wake = Wake()
-        self._duty = Duty(plan, self._crew, self._starter.base)
+        self._duty = Duty(plan, self._crew, self._starter.base, launcher, fault)
         self._fates = Fates(plan, self._duty.records)
         self._demand = Demand()
         self._buffer = memoryview(bytearray(SMALL))
@@ -172,7 +173,7 @@ class Engine:
         duty.tasks = self._fates.counts(desk.waiting, desk.busy)
         duty.wanted = max(self._wanted(now), min(1, desk.waiting))  # one at least: calls go on, and it may say no
         if (before > 0) is not (duty.wanted > 0):
-            duty.report_soon(now, routine=True)
+            duty.report_soon(now, routine=before > 0)
         duty.turn(now)
         self._heed(now)
         working = self._working()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from concurrent.futures import CancelledError, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, shared_memory
@@ -17,6 +18,8 @@ import pytest
 from support.program import Program, marked, stands, state_of, wait_until
 
 from loadkeeper import Executor, ExecutorStopped, WorkerLost
+from loadkeeper import Limits as WrittenLimits
+from loadkeeper.errors import SettingsError
 from loadkeeper.model import Limits, Want
 
 FREE = Limits(cpu=None, memory=None)
@@ -636,8 +639,16 @@ def test_it_is_a_run_as_any_other(home):
         call.result()
 
 
-def test_without_a_name_it_has_the_programs():
-    assert Executor(limits=FREE)._plan.name.startswith("pytest")
+def test_without_a_name_it_has_the_programs(monkeypatch):
+    program = types.SimpleNamespace(__spec__=None, __file__="/somewhere/thumbs.py")
+    monkeypatch.setitem(sys.modules, "__main__", program)
+    assert Executor(limits=FREE)._plan.name == "thumbs.py"
+
+
+def test_limits_as_people_write_them():
+    assert Executor(limits=WrittenLimits(cpu="off", memory="2G"))._plan.settings.limits.cpu is None
+    with pytest.raises(SettingsError, match="memory='2G'"):
+        Executor(limits="2G")
 
 
 def test_a_paused_run_waits_and_goes_on(home, pool):

@@ -20,9 +20,7 @@ FLOORS = (
     {"settings", "sense", "decide", "act", "sources", "record", "channel"},
     {
         "doctor",
-        "executor",
         "guard",
-        "joblib",
         "launcher",
         "load_manager",
         "member",
@@ -34,7 +32,7 @@ FLOORS = (
         "simulate",
         "words",
     },
-    {"coming_over", "program"},
+    {"coming_over", "executor", "joblib", "program"},
     {"commands"},
     {"cli"},
     {"__main__"},

@@ -17,7 +17,9 @@ from typing import Any, TypeVar
 
 from .. import executor_process
 from ..executor_process import run_chunk
-from ..model import Limits, PauseMode
+from ..model import Limits as ModelLimits
+from ..model import PauseMode
+from ..program.limits import Limits, model_of
 from ..sense.capacity import capacity
 from ..settings import RunSettings, check_limits
 from . import leaving
@@ -51,7 +53,7 @@ class Executor(futures.Executor):
         initargs: tuple[Any, ...] = (),
         *,
         max_tasks_per_child: int | None = None,
-        limits: Limits | None = None,
+        limits: Limits | ModelLimits | None = None,
         retries: int = 2,
         name: str = "",
         kind: str = "",
@@ -60,11 +62,11 @@ class Executor(futures.Executor):
         pause: PauseMode | str = PauseMode.AUTO,
     ) -> None:
         _check(max_workers, initializer, max_tasks_per_child, retries, grace)
-        limits = Limits() if limits is None else limits
+        model = model_of(limits)
         node = capacity()
-        check_limits(limits, node.memory, node.cpus, node.bound_by)
+        check_limits(model, node.memory, node.cpus, node.bound_by)
         settings = RunSettings(
-            limits=limits,
+            limits=model,
             jobs=max_workers,
             tries=retries + 1,
             pause=PauseMode(pause),

@@ -89,6 +89,7 @@ class Duty:
             state_dir=self.records.directory,
             leaves=leaves,
             began=time.time(),
+            guest=True,
         )
         me.close()
         return hello

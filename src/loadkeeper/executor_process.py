@@ -266,7 +266,7 @@ def _prepare(channel: Channel) -> bool:
         _initialize(told, handed)
     except BaseException as error:
         channel.send(UNFIT, _raised(error))
-        raise
+        raise SystemExit(1) from None
     return True
 
 

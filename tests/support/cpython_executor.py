@@ -27,6 +27,7 @@ ABOUT_ITSELF = {
     "test_cancel_futures": "it wants calls that count as begun though there is no process yet; we cancel them all",
     "test_max_tasks_per_child_defaults_to_spawn_context": "we keep no context: the start is always an exec",
     "test_processes_terminate": STARTED_BY_ANOTHER,
+    "test_python_finalization_error": "it makes a start of theirs fail, which is not ours",
     "test_saturation": STARTED_BY_ANOTHER,
     "test_killed_child": ONE_PROCESS_DIES,
     "test_error_at_task_unpickle": ERROR_OF_ITS_OWN,

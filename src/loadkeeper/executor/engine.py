@@ -18,11 +18,11 @@ from ..model import Reason, Why, WorkerState
 from ..obey.crew import Crew
 from ..obey.troubles import late
 from ..obey.wake import Wake
-from .calls import Buffer, Call, ExecutorStopped, WorkerLost, raised
+from .calls import Buffer, Call, ExecutorStopped, WorkerLost
 from .demand import STALE, Demand
 from .desk import Desk, copy
 from .duty import LOGGER, Duty, launched
-from .fates import Fates, how
+from .fates import Fates, hopeless, unfit
 from .hand import SMALL, Hand
 from .plan import Plan
 from .start import Starter
@@ -245,7 +245,7 @@ class Engine:
             if not hand.gone:
                 self._next(hand)
         elif kind == UNFIT:
-            self._unfit(content)
+            hand.unfit = unfit(content)  # told when it is gone: what it logs by then has arrived
         elif (call := hand.call) is not None:
             hand.call = None
             self._desk.answered()
@@ -253,14 +253,6 @@ class Engine:
             if not hand.gone:
                 self._next(hand)  # it works while we unpack
             self._fates.came_back(call.settle(kind, content))
-
-    def _unfit(self, content: Buffer) -> None:
-        """The main module or the initializer failed: it would in every process."""
-        cause = raised(content)
-        what = f"a process could not be prepared, for {type(cause).__name__}: {cause}; no call can be done"
-        error = BrokenProcessPool(what)
-        error.__cause__ = cause.__cause__
-        self._break(error)
 
     def _hush(self, hand: Hand, *, leaving: bool = False) -> bool:
         """It is given nothing any more, and not listened to. False as `Desk.dismiss`."""
@@ -302,8 +294,8 @@ class Engine:
         call = hand.call
         if call is None:
             outcome, by_kernel, hope = self._fates.idle_died(hand, left)
-            if not hope:
-                self._hopeless(left)
+            if hand.unfit is not None or not hope:
+                self._break(hand.unfit or hopeless(left))
         else:
             outcome, by_kernel, again = self._fates.lost(hand, call, left, now, bury=bury)
             hand.call = None
@@ -311,10 +303,6 @@ class Engine:
             if again:
                 self._desk.requeue(call)
         self._duty.gone(hand.worker, left, outcome, by_kernel, now)
-
-    def _hopeless(self, left: Exit) -> None:
-        said = f"one process after the other died before it could take a call; the last was {how(left)}"
-        self._break(BrokenProcessPool(f"{said}; no call can be done"))
 
     def _break(self, error: BaseException) -> None:
         """No call can be done any more: those that wait fail, and so does who submits another."""

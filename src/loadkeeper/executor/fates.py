@@ -1,12 +1,13 @@
 """What becomes of calls whose process has died, and what is counted of all."""
 
 import signal
+from concurrent.futures.process import BrokenProcessPool
 
 from ..act.worker import Exit
 from ..model import Outcome, TaskCounts
 from ..obey.fate import Judge
 from ..record.sentences import statement
-from .calls import Call, ExecutorStopped, WorkerLost
+from .calls import Buffer, Call, ExecutorStopped, WorkerLost, raised
 from .hand import Hand
 from .plan import Plan
 from .records import Records
@@ -84,3 +85,18 @@ class Fates:
 def how(left: Exit) -> str:
     """It was …"""
     return f"killed by signal {left.signal}" if left.signal else f"ended with exit code {left.code}"
+
+
+def unfit(content: Buffer) -> BrokenProcessPool:
+    """The main module or the initializer failed, as a process has told: it would in every one."""
+    cause = raised(content)
+    what = f"a process could not be prepared, for {type(cause).__name__}: {cause}; no call can be done"
+    error = BrokenProcessPool(what)
+    error.__cause__ = cause.__cause__
+    return error
+
+
+def hopeless(left: Exit) -> BrokenProcessPool:
+    """None gets so far as to say why."""
+    said = f"one process after the other died before it could take a call; the last was {how(left)}"
+    return BrokenProcessPool(f"{said}; no call can be done")

@@ -34,6 +34,7 @@ class Hand:
         self.leave_by: float | None = None  # ... and should have by then: seconds of CLOCK_MONOTONIC
         self.taken = 0  # calls
         self.tracked = False  # it knows the program's tracker of shared memory
+        self.unfit: BaseException | None = None  # why it could not be prepared
         self.unsent: _Parts = deque()
         self.spent = 0.0  # seconds that its last call took
         self._body: bytearray | None = None  # of a message that has not come whole yet

@@ -20,6 +20,7 @@ from .channel.register import Register
 from .errors import ChannelError, LoadkeeperError
 from .launcher import Launcher
 from .linux.process import Process
+from .linux.spawn import check_descriptors
 from .model import Bye, Ending, Hello, Limits, Report, Verdict, Want, Welcome
 
 HELLO_AGAIN = 0.5
@@ -36,6 +37,8 @@ STOOD = 1.0
 """Seconds between two turns by which it is known that we ourselves stood: nobody's silence counts then."""
 UNHEARD = 0.02
 """Seconds after which nothing more is on its way, ..."""
+ZEROMQ = 16
+"""Descriptors that a connection takes at most: libzmq aborts the whole process where it gets none."""
 CATCH_UP = 0.1
 """... and the most that is waited for it."""
 ANNOUNCE = 60.0
@@ -69,6 +72,7 @@ class Member:
         self._urged = False  # the one that is silent was continued
         self._helped = True  # nobody who helped at a start is left to be reaped
         self._epoll = select.epoll()
+        check_descriptors(ZEROMQ)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(1)  # the only one: each takes threads of its own
         self._client: Client | None = None
         self._manager: Process | None = None

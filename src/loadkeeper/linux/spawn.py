@@ -27,6 +27,7 @@ __all__ = [
     "MachineFull",
     "Setting",
     "SpawnError",
+    "check_descriptors",
     "find",
     "helpers",
     "make_room",
@@ -246,6 +247,18 @@ def make_room(descriptors: int) -> bool:
 def open_descriptors() -> int:
     """How many this process has open, about. Raises OSError."""
     return len(os.listdir("/proc/self/fd"))
+
+
+def check_descriptors(count: int) -> None:
+    """Raises OSError where so many more cannot be opened, before a library is begun with that aborts the process
+    then."""
+    opened: list[int] = []
+    try:
+        for _ in range(count):
+            opened.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
 
 
 def most_descriptors() -> int:

@@ -93,6 +93,7 @@ GENTLE = (
     "test_client_",
     "test_disk_full",
     "test_events",
+    "test_executor",
     "test_guard",
     "test_hostile_values",
     "test_kinds",

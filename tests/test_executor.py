@@ -406,6 +406,20 @@ def test_shutdown_without_what_waits():
     assert all(call.cancelled() for call in calls)
 
 
+def test_shutdown_does_not_wait_for_what_is_cancelled(home):
+    """Not even where no process may take it from the queue."""
+    pool = Executor(1, limits=FREE)
+    first = pool.submit(nothing)
+    first.result()
+    home.steer(Want.PAUSE, pool.run)
+    process = pids(pool)[0]
+    wait_until(lambda: stands(process), 5, "it does not stand")
+    assert pool.submit(nothing).cancel()
+    began = time.monotonic()
+    pool.shutdown()
+    assert time.monotonic() - began < 5
+
+
 def test_an_executor_that_nobody_holds_does_its_calls_and_ends():
     pool = Executor(2, limits=FREE)
     run, results = pool.run, pool.map(add, range(20))
@@ -574,6 +588,32 @@ def test_the_interpreter_ends_when_all_is_done(home, tmp_path):
     assert time.monotonic() - began > 1.0
     assert len(said.stdout.split()) == 3
     assert said.stderr == ""
+
+
+def test_interrupting_the_program_ends_what_runs(home, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"{IMPORTS}\nimport time\n"
+        "def wait():\n"
+        "    print('begun', flush=True)\n"
+        "    try: time.sleep(600)\n"
+        "    finally: print('cleaned', flush=True)\n"
+        "if __name__ == '__main__':\n"
+        "    with Executor(1, limits=FREE) as pool:\n"
+        "        calls = [pool.submit(wait) for _ in range(3)]\n"
+        "        try: calls[0].result()\n"
+        "        finally: pool.submit(print, 'never')\n"
+    )
+    command = [sys.executable, str(script)]
+    with subprocess.Popen(
+        command, env=home.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout.readline() == "begun\n"
+        program.send_signal(signal.SIGINT)
+        said, told = program.communicate(timeout=30)
+    assert said == "cleaned\n"
+    assert "KeyboardInterrupt" in told
+    assert program.returncode == -signal.SIGINT
 
 
 @pytest.mark.parametrize("seconds", ["600", "0"], ids=["busy", "idle"])

@@ -120,6 +120,12 @@ class Desk:
                 self._idle.remove(hand)
             return True
 
+    def forget_cancelled(self) -> None:
+        """Nobody else may come who takes them from the queue."""
+        with self._lock:
+            if any(call.future.cancelled() for call in self._backlog):
+                self._backlog = deque(call for call in self._backlog if not call.future.cancelled() or call.begin())
+
     def cancel(self) -> list[Call]:
         """Calls that were never begun leave the queue."""
         with self._lock:

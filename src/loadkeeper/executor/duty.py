@@ -25,7 +25,7 @@ from ..obey.crew import Crew
 from ..obey.reports import Reports, Work
 from ..obey.troubles import Troubles
 from .calls import ExecutorStopped
-from .plan import Plan
+from .plan import Plan, text
 from .records import Records
 
 LOGGER = logging.getLogger("loadkeeper.executor")
@@ -62,7 +62,7 @@ class Duty:
         """``leaves``: the directory below which processes get control groups of their own; the rest is what `launched`
         has said."""
         self._plan, self._crew, self._fault = plan, crew, fault
-        command = masked(shlex.join(sys.orig_argv))
+        command = text(masked(shlex.join(sys.orig_argv)))
         self.records = Records(plan, command)
         self.reports = Reports(plan)
         self.actor = Actor(crew.workers, plan.settings.grace)

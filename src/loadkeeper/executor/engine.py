@@ -170,6 +170,8 @@ class Engine:
     def _look_after(self, now: float) -> None:
         """The load manager's word, then what follows from it and from what has come."""
         duty, desk, before = self._duty, self._desk, self._duty.wanted
+        if self._shut:
+            desk.forget_cancelled()
         duty.tasks = self._fates.counts(desk.waiting, desk.busy)
         duty.wanted = max(self._wanted(now), min(1, desk.waiting))  # one at least: calls go on, and it may say no
         if (before > 0) is not (duty.wanted > 0):
@@ -317,6 +319,7 @@ class Engine:
             self._break(stopped)
         if self._duty.at_once or self._interrupted:
             self._fates.over = stopped or ExecutorStopped("the executor was interrupted by ^C")
+            self._break(self._fates.over)
             self._end(self._hands())
         self._end([hand for hand in self._hands() if hand.leave_by is not None and now >= hand.leave_by])
 

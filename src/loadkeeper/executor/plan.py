@@ -23,11 +23,11 @@ class Plan:
 
     @property
     def name(self) -> str:
-        return self.settings.name or program_name()
+        return text(self.settings.name or program_name())
 
     @property
     def kind(self) -> str:
-        return self.settings.kind or self.name
+        return text(self.settings.kind) or self.name
 
     @property
     def pool(self) -> str:
@@ -38,6 +38,11 @@ class Plan:
     def at_most_once(self) -> bool:
         """A second run of a call does harm."""
         return self.settings.tries == 1
+
+
+def text(name: str) -> str:
+    """As messages take it: a file's name may be no text."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def program_name() -> str:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import pytest
 
+from loadkeeper.act.asks import Ask
 from loadkeeper.act.worker import Worker
 from loadkeeper.linux import cgroup, proc
 from loadkeeper.linux.cgroup import Leaf
@@ -108,11 +109,11 @@ class Crew:
         self.run = f"t{os.getpid()}x{time.monotonic_ns()}"
         self.workers: list[Worker] = []
 
-    def worker(self, *command: str, leaf: Leaf | None = None, **variables: str) -> Worker:
+    def worker(self, *command: str, leaf: Leaf | None = None, ask: Ask | None = None, **variables: str) -> Worker:
         n = len(self.workers) + 1
         environ = environment(**variables, LOADKEEPER_WORKER=f"{self.run}.{n}")
         pid = start(*command, environ=environ, leaf=leaf)
-        made = Worker(n, self.run, "main", None, Process.child(pid), started=time.monotonic(), leaf=leaf)
+        made = Worker(n, self.run, "main", None, Process.child(pid), started=time.monotonic(), leaf=leaf, ask=ask)
         self.workers.append(made)
         return made
 

@@ -180,8 +180,9 @@ class Checkpoint:
         """The file says it already."""
 
     def stands(self) -> bool:
-        """Every living process that has a slot stands, and there is one."""
-        states = {slot.state for slot in self._living()}
+        """Every living process that has a slot stands, and there is one. Who stood for an earlier pause, and has not
+        seen this one, is about to go on."""
+        states = {RUNS if slot.state == STANDS and slot.seen < self._number else slot.state for slot in self._living()}
         return STANDS in states and RUNS not in states and CRITICAL not in states
 
     def busy(self) -> bool:

@@ -45,7 +45,7 @@ class Throttle:
         into = now % PERIOD
         for worker, share in self._shares.items():
             if worker.state not in (WorkerState.STARTING, WorkerState.RUNNING):
-                self._note(worker, worker.paused_since or now)
+                self._let_go(worker, worker.paused_since or now)
             elif into >= share * PERIOD and worker not in self._held:
                 worker.members.stop_group()
                 self._held[worker] = now
@@ -64,6 +64,8 @@ class Throttle:
             worker.stood(max(0.0, until - since))
 
     def _let_go(self, worker: "Worker", now: float) -> None:
+        """One that is asked to stand at its checkpoint must run to get there."""
+        held = worker in self._held
         self._note(worker, now)
-        if worker.state in (WorkerState.STARTING, WorkerState.RUNNING):
+        if held and (worker.state in (WorkerState.STARTING, WorkerState.RUNNING) or worker.asked_at is not None):
             worker.members.proceed()

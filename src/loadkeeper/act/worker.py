@@ -230,14 +230,16 @@ class Worker:
         self.asked_at, self.obeyed, self.stopped_at = None, None, now
         return True
 
-    def leave_pause(self, now: float) -> bool:
-        """Take on the state and close the pause's clock; True when there was one."""
+    def leave_pause(self, now: float, *, ending: bool = False) -> bool:
+        """Take on the state and close the pause's clock; True when there was one. One that stands at its checkpoint and
+        is ``ending`` is not told to go on: it would do some more of its work."""
         self.state = TABLE[self.state, Event.CONTINUE]
         if self.paused_since is None:
             return False
         self.asked_at = None
-        if self.ask is not None and self.state is not WorkerState.ENDING:
-            self.ask.go_on()
+        if self.ask is not None:
+            if not ending:
+                self.ask.go_on()
             self.ask.forgive(now - self.paused_since)
         self.paused_for += max(0.0, now - self.paused_since)
         self.paused_since = self.paused_why = None
@@ -293,7 +295,7 @@ class Worker:
         """Take on the state; True when it is to get its signal now, not for the second time. One that has checkpoints
         and was at one lately is asked there, and gets its signal later; one that blocks the signal gets none."""
         asked = self.state is WorkerState.ENDING
-        stood = self.leave_pause(now)
+        stood = self.leave_pause(now, ending=True)
         self.state = TABLE[self.state, Event.END]
         self.ended_for = self.ended_for or why
         self.kill_at = kill_at if self.kill_at is None else min(self.kill_at, kill_at)
@@ -320,6 +322,7 @@ class Worker:
         """The load manager sent the signal, for we did not: what becomes of it is our doing all the same. A kill is
         sent once more when it lives on, for that does no harm."""
         self.enter_end(now, why, now + (min(grace, KILL_AGAIN) if kill else grace))
+        self.signal_at = None  # it has had its signal: a second one may mean `at once` to it
         self._killed_by_another = self._killed_by_another or kill
 
     def step(self, now: float) -> bool:

@@ -169,7 +169,10 @@ class Actor:
         """Everybody stands, whatever the verdict says."""
         self.suspended = True
         live = {worker: STANDING for worker in self._workers.values() if worker.state in LIVE}
-        pause_all(live, now, at_once=True)
+        asked = {worker: worker.paused_why or STANDING for worker in self._unsettled if worker.asked_at is not None}
+        pause_all(
+            live | asked, now, at_once=True
+        )  # nobody stops those who do not come to their checkpoint while we stand
         self._unsettled.update(live)
 
     def resume(self, verdict: Verdict | None, now: float) -> None:

@@ -8,7 +8,7 @@ import atexit
 import os
 import sys
 import time
-from _thread import allocate_lock, get_ident
+from _thread import RLock, get_ident
 
 from . import file
 from .layout import ANSWER, CRITICAL, ENDING, GO_ON, PAUSE, RUNS, STANDS, TERMINATE
@@ -32,10 +32,11 @@ _NOT_YET = b"\x01"
 _NEVER = b"\0"
 _wanted: "mmap | bytes" = _NOT_YET  # its first byte is what is wanted
 _file: file.File | None = None
-_lock = allocate_lock()
+_lock = RLock()  # a signal handler and a __del__ may come to a checkpoint while their own thread holds it
 _off: dict[int, int] = {}  # critical sections around each thread
-_standing = 0  # threads
+_standing: set[object] = set()  # one for each that stands: a thread, or a coroutine
 _told = False  # to end
+_attaching = False  # a signal handler that comes to a checkpoint meanwhile would wait for itself
 _before: "list[Callable[[], object]]" = []
 _after: "list[Callable[[], object]]" = []
 
@@ -58,15 +59,14 @@ async def wait() -> None:
     if attached is None or get_ident() in _off:
         return
     if _wanted[0] == PAUSE:
-        pause = SHORTEST
-        _stand(attached)
+        pause, me = SHORTEST, object()
+        _call(_before)
         try:
-            while _wanted[0] == PAUSE:
-                attached.seen()
+            while _stands(attached, me):
                 await sleep(pause)
                 pause = min(2 * pause, LONGEST)
         finally:
-            _go_on(attached)
+            _go_on(attached, me)
     if _wanted[0]:
         _obey()
 
@@ -102,9 +102,10 @@ class Off:
     def _end() -> None:
         me = get_ident()
         with _lock:
-            _off[me] -= 1
-            if not _off[me]:
-                del _off[me]
+            if left := _off[me] - 1:  # a signal handler may have a section of its own between any two steps
+                _off[me] = left
+            else:
+                _off.pop(me, None)
             _tell(_file)
 
     def __call__(self, function: "F") -> "F":
@@ -197,15 +198,28 @@ def _opened() -> file.File | None:
 
 def _attached() -> file.File | None:
     """The same, with a slot in it: only who has checkpoints has one."""
-    global _wanted  # noqa: PLW0603 - a process has one
     if _wanted is _NOT_YET:
         with _lock:
             opened = _opened()
-            if opened is not None and _wanted is _NOT_YET:
-                opened.take_slot()
-                _wanted = opened.map
-                _tell(opened)
-    return _file
+            if opened is not None and _wanted is _NOT_YET and not _attaching:
+                _attach(opened)
+    return None if _wanted is _NOT_YET else _file
+
+
+def _attach(opened: file.File) -> None:
+    """Under the lock."""
+    global _attaching, _file, _wanted  # noqa: PLW0603 - a process has one
+    _attaching = True
+    try:
+        opened.take_slot()
+    except OSError as error:  # it was removed since it was opened, or no descriptor is left
+        _file, _wanted = None, _NEVER
+        file.warn(f"{opened.path} cannot be used: {error}")
+    else:
+        _wanted = opened.map
+        _tell(opened)
+    finally:
+        _attaching = False
 
 
 def _obey() -> None:
@@ -219,7 +233,7 @@ def _obey() -> None:
             _end(attached)
             return
         elif wanted == ANSWER:
-            attached.seen()
+            attached.seen(attached.number())
             return
         else:
             _detach(f"somebody has written over {attached.path}: {bytes([wanted])!r} is no wish")
@@ -227,30 +241,33 @@ def _obey() -> None:
 
 
 def _pause(attached: file.File) -> None:
-    pause = SHORTEST
-    _stand(attached)
+    pause, me = SHORTEST, object()
+    _call(_before)
     try:
-        while attached.map[0] == PAUSE:
-            attached.seen()  # another pause may have followed this one
+        while _stands(attached, me):
             time.sleep(pause)
             pause = min(2 * pause, LONGEST)
     finally:
-        _go_on(attached)
+        _go_on(attached, me)
 
 
-def _stand(attached: file.File) -> None:
-    global _standing  # noqa: PLW0603 - of this process
-    _call(_before)
+def _stands(attached: file.File, me: object) -> bool:
+    """Whether a pause is wanted; then it is said that ``me`` stands for it. Another pause may have followed the one
+    before; the wish is read after its number, so that nobody stands for one that is not wanted yet."""
+    number = attached.number()
+    if attached.map[0] != PAUSE:
+        return False
     with _lock:
-        _standing += 1
-        attached.seen()
+        _standing.add(me)
+        attached.seen(number)
         _tell(attached)
+    return True
 
 
-def _go_on(attached: file.File) -> None:
-    global _standing  # noqa: PLW0603 - of this process
+def _go_on(attached: file.File, me: object) -> None:
+    """An exception (a signal's handler may raise it anywhere) may have come before ``me`` stood."""
     with _lock:
-        _standing -= 1
+        _standing.discard(me)
         _tell(attached)
     _call(_after)
 
@@ -259,7 +276,7 @@ def _end(attached: file.File) -> None:
     global _told  # noqa: PLW0603 - of this process
     with _lock:
         _told = True
-        attached.seen()
+        attached.seen(attached.number())
         _tell(attached)
     if not _is_handled():
         raise Terminated(attached.reason(), attached.grace())
@@ -300,11 +317,11 @@ def _detach(why: str) -> None:
 
 def _forked() -> None:
     """In a child: another process, with the sections of the thread that forked."""
-    global _file, _wanted, _lock, _off, _standing, _told  # noqa: PLW0603 - what there was is the parent's
+    global _file, _wanted, _lock, _off, _standing, _told, _attaching  # noqa: PLW0603 - what there was is the parent's
     me = get_ident()
-    _lock = allocate_lock()
+    _lock = RLock()
     _off = {me: _off[me]} if me in _off else {}
-    _standing, _told, _file = 0, False, None
+    _standing, _told, _attaching, _file = set(), False, False, None
     if _wanted is not _NEVER:
         _wanted = _NOT_YET
 

@@ -76,10 +76,14 @@ class File:
     def _write(self, offset: int, content: bytes) -> None:
         self.map[offset : offset + len(content)] = content
 
-    def seen(self) -> None:
-        """The present wish has been seen."""
+    def number(self) -> bytes:
+        """Of the present wish."""
+        return self.map[NUMBER]
+
+    def seen(self, number: bytes) -> None:
+        """The wish of this number has been seen."""
         if self._slot is not None:
-            self._write(self._slot + SEEN.start, self.map[NUMBER])
+            self._write(self._slot + SEEN.start, number)
 
     def tell(self, state: int) -> None:
         """One byte of `layout`."""
@@ -133,8 +137,13 @@ def attach(environment: "Mapping[str, str]") -> File | None:
 
 
 def warn(text: str) -> None:
-    """Once: nobody is attached afterwards."""
-    print(f"loadkeeper: checkpoints do nothing here: {text}", file=sys.stderr, flush=True)
+    """Once: nobody is attached afterwards. Where there is no stderr, or nobody reads it, the program works on."""
+    if sys.stderr is None:
+        return
+    try:
+        print(f"loadkeeper: checkpoints do nothing here: {text}", file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        pass
 
 
 def _lives(pid: int) -> bool:

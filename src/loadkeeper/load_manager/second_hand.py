@@ -48,7 +48,7 @@ class _Wanted(Struct):
 _Worker = tuple[str, int]
 """Run and number."""
 _Key = tuple[_Worker, Act, bool]
-"""True: an end about which nobody is asked once more, after one that was found needless."""
+"""True: it is wanted anew, more sternly than before (`_is_anew`)."""
 
 
 class SecondHand:
@@ -77,8 +77,7 @@ class SecondHand:
             act = _act(run.verdict, report)
             if act is None:
                 continue
-            ending = run.verdict.ending.get(report.n)
-            key = (worker, act, ending is not None and ending.why.recovered is None)
+            key = (worker, act, _is_anew(run.verdict, report))
             wanted = self._wanted[key] = before.get(key) or _Wanted(run.verdict.number, now)
             if not wanted.settled:
                 self._see_to(act, wanted, run, report, now)
@@ -143,7 +142,15 @@ def _act(verdict: Verdict, report: WorkerReport) -> Act | None:
         if ending.kill:
             return Act.KILL
         return None if report.state is WorkerState.ENDING else Act.END
-    return Act.PAUSE if why is not None and why.reason in FOR_MEMORY and report.state in _LIVE else None
+    runs = report.state in _LIVE or (verdict.urgent and report.asked)
+    return Act.PAUSE if why is not None and why.reason in FOR_MEMORY and runs else None
+
+
+def _is_anew(verdict: Verdict, report: WorkerReport) -> bool:
+    """An end about which nobody is asked once more, after one that was found needless; a stop of one that was asked at
+    its checkpoint, for which there is no time any more."""
+    ending = verdict.ending.get(report.n)
+    return ending.why.recovered is None if ending is not None else verdict.urgent and report.asked
 
 
 def _continued(worker: Worker, run: Run | None, now: float) -> bool:

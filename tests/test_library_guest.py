@@ -1,6 +1,7 @@
 """The program that a run or a load manager is a guest in is left alone: signals, children, descriptors, everything."""
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from support.guest import OFF, in_thread, script
 from support.program import command_of, marked, parent_of, processes, wait_until
 
 from loadkeeper import LoadManager, PlaceError, ProcessManager, UsageError
+from loadkeeper.program import manager
 
 
 @pytest.fixture(autouse=True)
@@ -271,3 +273,18 @@ def test_when_the_program_is_killed_its_workers_are_ended_and_its_own_children_a
         process.kill()
         process.wait()
     os.kill(own, 9)
+
+
+def test_a_run_that_cannot_begin_lets_its_port_go(monkeypatch):
+    """Who tries once more, when the fault is mended, finds it free."""
+
+    def full(_job):
+        raise PlaceError("the disk is full")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    run = ProcessManager(["true"], tasks=1, limits=OFF, checkpoint=f"zmq://127.0.0.1:{port}")
+    monkeypatch.setattr(manager, "Loop", full)
+    with pytest.raises(PlaceError, match="full"):
+        run.manage()
+    socket.create_server(("127.0.0.1", port)).close()

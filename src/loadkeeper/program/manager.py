@@ -224,6 +224,7 @@ class ProcessManager:
         assert work is not None
         before = self._check(work)
         stdout, stderr = self._output.open()
+        run = None
         try:
             run = run_of(self._settings, os.environ)
             wake = self._wake = Wake()
@@ -249,6 +250,8 @@ class ProcessManager:
         finally:
             self._wake = None
             self._output.close()
+            if run is not None and run.wire is not None:
+                run.wire.close()  # a run that could not begin has not done so, and its port is held as long as we live
         self._callbacks.show(last_progress(job.name, summary, listener.gauges))
         self.outcome = outcome_of(summary, tuple(listener.failures), self._task_id)
 

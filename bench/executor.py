@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from support.program import Program, below
 
-from . import ROOT, calls
+from . import calls
 from .figures import OURS, Measure
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def survive(bench: "Bench") -> Measure:
     bench.alternate(measure, sides)
     for label, rounds in found.items():
         failed, frozen = [one[1] for one in rounds], [one[2] for one in rounds]
-        measure.notes[label] = f"failed {_span(failed)}, not done after {calls.PATIENCE:.0f} s {_span(frozen)}"
+        measure.notes[label] = f"failed {_span(failed)}, not done in time {_span(frozen)}"
     return measure
 
 
@@ -90,11 +90,11 @@ def _measured(bench: "Bench", name: str, what: str) -> Any:
     with tempfile.TemporaryDirectory(prefix="loadkeeper-bench-", dir="/var/tmp") as folder:
         program = Program(Path(folder) / "p")
         program.environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        paths = [str(ROOT), *sys.path]
+        paths = list(sys.path)
         if name == "loky":
             paths.append(str(bench.tools.packages("loky", LOKY)))
         program.environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
-        command = [sys.executable, "-m", "bench.calls", THEIRS.get(name, "loadkeeper"), what]
+        command = [sys.executable, calls.__file__, THEIRS.get(name, "loadkeeper"), what]
         said, told = Path(folder) / "said", Path(folder) / "told"  # no pipes: a pool that hangs would hold them open
         with said.open("w") as stdout, told.open("w") as stderr:
             started = subprocess.Popen(command, env=program.environment, stdout=stdout, stderr=stderr)

@@ -43,8 +43,7 @@ class Desk:
                 raise copy(self.broken)
             refuse()
             call.number = next(self._numbers)
-            if self._idle and not self._backlog and self.busy < self.allowed:
-                hand = self._idle.pop()
+            if not self._backlog and (hand := self._free()) is not None:
                 hand.reserved = True
                 self.busy += 1
                 return hand, False
@@ -72,9 +71,11 @@ class Desk:
 
     # ------------------------------------------------------------------------------------------- the executor's thread
 
-    def take(self, hand: Hand) -> Call | None:
-        """The next call for this process; ``None``: it waits among the idle."""
+    def take(self, hand: Hand, *, answered: bool = False) -> Call | None:
+        """The next call for this process, which may have ``answered`` its last one; ``None``: it waits among the
+        idle."""
         with self._lock:
+            self.busy -= answered
             while self._backlog and self.busy < self.allowed and hand.live:
                 call = self._backlog.popleft()
                 if call.begin():  # nobody has cancelled it
@@ -88,9 +89,15 @@ class Desk:
     def free(self) -> Hand | None:
         """An idle process that may have a call, where one waits: it is idle no more."""
         with self._lock:
-            if self._backlog and self._idle and self.busy < self.allowed:
-                return self._idle.pop()
-            return None
+            return self._free() if self._backlog else None
+
+    def _free(self) -> Hand | None:
+        """One that somebody else has stopped is passed over: its call would wait. `muster` looks at it again."""
+        while self._idle and self.busy < self.allowed:
+            hand = self._idle.pop()
+            if not hand.worker.process.stopped():
+                return hand
+        return None
 
     def answered(self) -> None:
         """A process has its call no more."""
@@ -107,6 +114,7 @@ class Desk:
         with self._lock:
             self.allowed = allowed
             free = [h for h in hands if h.ready and h.live and h.call is None and not (h.reserved or h.gone)]
+            free = [hand for hand in free if not hand.worker.process.stopped()]
             if set(free) != set(self._idle):
                 self._idle = free
 

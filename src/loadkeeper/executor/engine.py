@@ -207,12 +207,15 @@ class Engine:
         while (hand := self._desk.free()) is not None:
             self._next(hand)
 
-    def _next(self, hand: Hand) -> None:
+    def _next(self, hand: Hand, *, answered: bool = False) -> None:
         """Its next call; or it waits among the idle, or leaves."""
-        if hand.taken and hand.taken == self._plan.max_tasks:
+        if hand.gone or (hand.taken and hand.taken == self._plan.max_tasks):
+            if answered:
+                self._desk.answered()
             self._leave(hand)
             return
-        while (call := self._desk.take(hand)) is not None:
+        while (call := self._desk.take(hand, answered=answered)) is not None:
+            answered = False
             if call.pack(self._starter.by_value):
                 if not hand.give(call):
                     self._crew.until_writable(hand.channel.fileno(), True)
@@ -244,16 +247,13 @@ class Engine:
         if kind == READY:
             hand.ready = self._attention = True
             self._fates.ready()
-            if not hand.gone:
-                self._next(hand)
+            self._next(hand)
         elif kind == UNFIT:
             hand.unfit = unfit(content)  # told when it is gone: what it logs by then has arrived
         elif (call := hand.call) is not None:
             hand.call = None
-            self._desk.answered()
             self._demand.answered(hand.spent)
-            if not hand.gone:
-                self._next(hand)  # it works while we unpack
+            self._next(hand, answered=True)  # it works while we unpack
             self._fates.came_back(call.settle(kind, content))
 
     def _hush(self, hand: Hand, *, leaving: bool = False) -> bool:

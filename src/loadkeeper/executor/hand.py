@@ -76,42 +76,49 @@ class Hand:
 
     def send(self, kind: int, content: bytes, descriptors: Sequence[int] = ()) -> bool:
         """``descriptors`` follow with a byte of their own. One that is dead takes everything: its end is noticed
-        elsewhere."""
+        elsewhere. What is kept as unsent is complete before anybody else may look: an answer comes only to all of a
+        message, but then it may come before this returns."""
         start = HEAD.pack(kind, len(content), 0)
-        parts = [start + content] if len(content) <= SMALL else [start, content]
-        unsent: _Parts = deque((memoryview(part), ()) for part in parts)
-        if descriptors:
-            unsent.append((memoryview(b"\0"), descriptors))
-        if self.unsent:
-            self.unsent += unsent
+        if len(content) <= SMALL and not descriptors and not self.unsent:  # as nearly always
+            message = start + content
+            sent = self._send(message, ())
+            if sent == len(message):
+                return True
+            self.unsent = deque([(memoryview(message)[sent:], ())])
             return False
-        if self._send(unsent):
-            return True
-        self.unsent = unsent
-        return False
+        parts: _Parts = deque([(memoryview(start), ()), (memoryview(content), ())])
+        if descriptors:
+            parts.append((memoryview(b"\0"), descriptors))
+        if self.unsent:
+            self.unsent += parts
+        elif not self._flush(parts):
+            self.unsent = parts
+        return not self.unsent
 
     def flush(self) -> bool:
         """Send what waits; True when nothing does any more."""
-        return self._send(self.unsent)
+        return self._flush(self.unsent)
 
-    def _send(self, unsent: _Parts) -> bool:
-        """What is sent leaves ``unsent``. Its answer may have come before this returns."""
-        try:
-            while unsent:
-                view, descriptors = unsent[0]
-                if descriptors:
-                    count = socket.send_fds(self.channel, [view], list(descriptors))
-                else:
-                    count = self.channel.send(view)
-                if count == len(view):
-                    unsent.popleft()
-                else:
-                    unsent[0] = (view[count:], ())
-        except BlockingIOError:
-            return False
-        except OSError:
-            unsent.clear()
+    def _flush(self, parts: _Parts) -> bool:
+        while parts:
+            view, descriptors = parts[0]
+            sent = self._send(view, descriptors)
+            if sent < len(view):
+                parts[0] = (view[sent:], descriptors if sent == 0 else ())
+                return False
+            parts.popleft()
         return True
+
+    def _send(self, view: bytes | memoryview, descriptors: Sequence[int]) -> int:
+        """How many bytes were taken."""
+        try:
+            if descriptors:
+                return socket.send_fds(self.channel, [view], list(descriptors))
+            return self.channel.send(view)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            return len(view)
 
     # ------------------------------------------------------------------------------------------------------ receive
 

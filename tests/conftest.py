@@ -103,6 +103,7 @@ GENTLE = (
     "test_mutual_guard",
     "test_plain_user",
     "test_record_",
+    "test_reference_",
     "test_resources",
     "test_resume_and_results",
     "test_run_ends",

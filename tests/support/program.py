@@ -95,7 +95,8 @@ class Program:
         """Of every run so far."""
         return sorted(str(path) for path in (self.root / "s").glob(f"loadkeeper/runs/*/{NAME}"))
 
-    def close(self) -> None:
+    def end(self) -> None:
+        """What was started."""
         for process in self.started:
             if process.poll() is None:
                 process.kill()
@@ -103,6 +104,10 @@ class Program:
             for stream in (process.stdin, process.stdout, process.stderr):
                 if stream is not None:
                     stream.close()
+        self.started.clear()
+
+    def close(self) -> None:
+        self.end()
         wait_until(lambda: not self.managers(), 5, "a load manager stays though its runs are gone")
 
     def managers(self) -> list[int]:

@@ -1,8 +1,9 @@
 """The worker's side of process-load-manager's wire, as the reference's own client behaves (which is PHP), and a worker.
 
-    python reference_client.py LOG TASK SECONDS SLEEP [late=S] [block] [die=S] [mute]
+    python reference_client.py LOG TASK SECONDS SLEEP [late=S] [block] [die=S] [mute] [hear]
 
-`reference_worker.php` is the same with the real ZeroMQ extension, and says what the words mean.
+`reference_worker.php` is the same with the real ZeroMQ extension, and says what the words mean. hear: it writes down
+that SIGTERM has come, and works on.
 """
 
 import json
@@ -87,6 +88,8 @@ def main() -> int:
     does = dict(word.partition("=")[::2] for word in words)
     if "block" in does:
         signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+    if "hear" in does:
+        signal.signal(signal.SIGTERM, lambda *_: tell("sigterm"))
     file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def tell(what: str) -> None:

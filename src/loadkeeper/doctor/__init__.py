@@ -9,12 +9,14 @@ from .groups import control_groups
 from .node import gauges, trigger
 from .places import runtime, state
 from .processes import processes
+from .publisher import publisher
 from .scheduling import scheduling
 
 __all__ = ["MISSING", "OK", "REDUCED", "Finding", "findings"]
 
 
-def findings() -> list[Finding]:
-    """Every try, made now. Nothing is left behind."""
+def findings(checkpoint: str | None = None) -> list[Finding]:
+    """Every try, made now. Nothing is left behind. ``checkpoint``: the setting, if there is one."""
     tries = (gauges, trigger, runtime, state, processes, control_groups, scheduling)
-    return [finding for look in tries for finding in look()]
+    found = [finding for look in tries for finding in look()]
+    return found if checkpoint is None else [*found, publisher(checkpoint)]

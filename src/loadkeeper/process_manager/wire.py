@@ -141,7 +141,7 @@ class Wire:
         """Readable when a worker may have subscribed, until `turn` is called."""
         return int(self._socket.getsockopt(zmq.FD))
 
-    def open(self, file: Checkpoint | None) -> tuple[Voice, int]:
+    def open(self, file: Checkpoint | None = None) -> tuple[Voice, int]:
         """For a worker that is about to start: its voice, and its stdin, which the caller closes once it runs.
 
         Raises OSError."""

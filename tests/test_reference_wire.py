@@ -136,13 +136,13 @@ def test_others_that_come_and_go_keep_nobody_paused(runs, log):
 
 
 def test_twenty_workers_of_all_kinds(runs, log):
-    """Half of them PHP: some block every signal, stand behind shells, come late or never, or die."""
+    """Half of them PHP: some block every signal, stand behind shells, come late, or die."""
     client = PHP if has_php() else PYTHON
-    kinds = [["block"], ["shell"], ["late=3"], ["late=3", "block"], ["block", "shell"], [], [], [], [], ["die=7"]]
+    kinds = [["block"], ["shell"], ["late=3"], ["late=3", "block"], ["block", "shell"], [], [], [], [], ["die=5"]]
     commands = []
     for n in range(1, 21):
         words = kinds[(n - 1) % 10]
-        line = log.line(str(n), 8, SLEEP, *(w for w in words if w != "shell"), client=client if n > 10 else PYTHON)
+        line = log.line(str(n), 6, SLEEP, *(w for w in words if w != "shell"), client=client if n > 10 else PYTHON)
         commands.append(f"{line}; true" if "shell" in words else line)
     small = ("-j", "20", "--memory-need", "20M")
     process = begin(runs, commands, "--sigterm-blocking", "--grace", "6", *small)
@@ -387,7 +387,7 @@ def test_strangers_that_come_and_go(wire, crew):
 
 def test_messages_from_nobody_are_warned_of_once_and_the_worker_works_on(runs, log):
     port = free_port()
-    process = begin(runs, [log.line("1", 4, SLEEP)], address=f"zmq://127.0.0.1:{port}")
+    process = begin(runs, [log.line("1", 1.5, SLEEP)], address=f"zmq://127.0.0.1:{port}")
     wait_until(lambda: worker_of(runs, "1") and started(log, 1), 20, "it does not run")
     with zmq.Context() as context, context.socket(zmq.XSUB) as stranger:
         stranger.connect(f"tcp://127.0.0.1:{port}")

@@ -104,3 +104,27 @@ def test_a_warning_needs_no_stderr(asked, tmp_path):
     for stderr in ("None", "open(os.devnull)"):
         code = f"sys.stderr = {stderr}; checkpoint(); print('done')"
         assert ended(asked.start(code, LOADKEEPER_WORKER_CHECKPOINT=gone))[:2] == (0, "done\n")
+
+
+def test_what_is_called_around_a_pause_may_call_code_that_has_checkpoints(asked):
+    process = asked.start("""
+@checkpoint.before_pause
+def release():
+    say("release")
+    checkpoint()
+
+@checkpoint.after_pause
+def take_again():
+    checkpoint()
+    say("again")
+
+work()
+""")
+    until(lambda: asked.look().reached(time.monotonic()))
+    assert asked.pause()
+    until(asked.checkpoint.stands)
+    asked.checkpoint.go_on()
+    asked.wait_for("again")
+    assert asked.said() == ["release", "again"]
+    asked.terminate()
+    assert ended(process)[::2] == (75, "")

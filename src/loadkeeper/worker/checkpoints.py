@@ -34,6 +34,7 @@ _wanted: "mmap | bytes" = _NOT_YET  # its first byte is what is wanted
 _file: file.File | None = None
 _lock = RLock()  # a signal handler and a __del__ may come to a checkpoint while their own thread holds it
 _off: dict[int, int] = {}  # critical sections around each thread
+_calling: set[int] = set()  # threads in what is called around a pause: a checkpoint there would begin it again
 _standing: set[object] = set()  # one for each that stands: a thread, or a coroutine
 _told = False  # to end
 _attaching = False  # a signal handler that comes to a checkpoint meanwhile would wait for itself
@@ -56,7 +57,7 @@ async def wait() -> None:
     from asyncio import sleep
 
     attached = _attached()
-    if attached is None or get_ident() in _off:
+    if attached is None or _is_off():
         return
     if _wanted[0] == PAUSE:
         pause, me = SHORTEST, object()
@@ -224,7 +225,7 @@ def _attach(opened: file.File) -> None:
 
 def _obey() -> None:
     attached = _attached()
-    if attached is None or get_ident() in _off:
+    if attached is None or _is_off():
         return
     while (wanted := attached.map[0]) != GO_ON:
         if wanted == PAUSE:
@@ -297,15 +298,26 @@ def _tell(attached: file.File | None) -> None:
         attached.tell(ENDING if _told else CRITICAL if _off else STANDS if _standing else RUNS)
 
 
+def _is_off() -> bool:
+    """Checkpoints do nothing in this thread: it is in a critical section, or in what is called around a pause."""
+    me = get_ident()
+    return me in _off or me in _calling
+
+
 def _call(calls: "list[Callable[[], object]]") -> None:
     """Those of the user's; a fault in one stops neither the pause nor the others."""
-    for call in calls:
-        try:
-            call()
-        except Exception:
-            from traceback import print_exc
+    me = get_ident()
+    _calling.add(me)
+    try:
+        for call in calls:
+            try:
+                call()
+            except Exception:
+                from traceback import print_exc
 
-            print_exc()
+                print_exc()
+    finally:
+        _calling.discard(me)
 
 
 def _detach(why: str) -> None:
@@ -320,6 +332,7 @@ def _forked() -> None:
     global _file, _wanted, _lock, _off, _standing, _told, _attaching  # noqa: PLW0603 - what there was is the parent's
     me = get_ident()
     _lock = RLock()
+    _calling.intersection_update((me,))
     _off = {me: _off[me]} if me in _off else {}
     _standing, _told, _attaching, _file = set(), False, False, None
     if _wanted is not _NEVER:

@@ -110,7 +110,7 @@ def _workers(place: Path) -> Iterator[list[tuple[Checkpoint, Path]]]:
     files, processes = [], []
     try:
         for number in range(WORKERS):
-            file = Checkpoint(str(place / str(number)), PauseMode.AUTO, str)
+            file = Checkpoint(str(place / str(number)), PauseMode.AUTO, lambda why, ending: "")
             file.renew(f"0123abcd.{number}", time.monotonic())
             log = place / f"{number}.log"
             environment = {

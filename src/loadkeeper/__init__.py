@@ -39,6 +39,7 @@ _HANDED_ON = {
     "WorkerLost": "executor",
 }
 """Where each name stands."""
+__all__ = sorted(_HANDED_ON)  # noqa: PLE0605 - they are made when they are asked for
 
 
 def __getattr__(name: str) -> object:

@@ -30,6 +30,7 @@ class Launcher:
         self.place: Place = place(environment, binding_cgroup())
         self._environment = environment
         self._command = command
+        self._directory = os.getcwd() if command else "/"  # a command may name files that lie there
         self._launched: float | None = None  # one is on its way
         self._helpers: list[int] = []
 
@@ -60,7 +61,8 @@ class Launcher:
         environment = {name: value for name, value in self._environment.items() if _is_kept(name)} | {LAUNCHED: "1"}
         own = [sys.executable, "-P", "-m", "loadkeeper.load_manager", self.place.directory]
         command = shlex.split(self._command) if self._command else own
-        return spawn_daemon(command, environment, self.place.log)
+        directory = self._directory if self._command else "/"
+        return spawn_daemon(command, environment, self.place.log, directory)
 
 
 def _is_kept(name: str) -> bool:

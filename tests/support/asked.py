@@ -20,7 +20,9 @@ class Asked:
     """Ends what it started."""
 
     def __init__(self, directory: Path, mode: PauseMode = PauseMode.AUTO) -> None:
-        self.checkpoint = Checkpoint(str(directory / "checkpoint"), mode, lambda why: f"because of {why.reason}")
+        self.checkpoint = Checkpoint(
+            str(directory / "checkpoint"), mode, lambda why, ending: f"because of {why.reason}"
+        )
         assert self.checkpoint.renew(IDENTITY, time.monotonic())
         self.log = directory / "log"
         self.started: list[subprocess.Popen[str]] = []

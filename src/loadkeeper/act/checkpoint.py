@@ -81,8 +81,8 @@ class _Slot(NamedTuple):
 class Checkpoint:
     """Of one worker after the other: `renew` makes it the next one's."""
 
-    def __init__(self, path: str, mode: PauseMode, say: Callable[[Why], str], *, deaf: bool = False) -> None:
-        """Makes the file, which must not be there. ``say`` puts a reason into words. Raises OSError."""
+    def __init__(self, path: str, mode: PauseMode, say: Callable[[Why, bool], str], *, deaf: bool = False) -> None:
+        """Makes the file, which must not be there. ``say`` words a reason (True: an end's). Raises OSError."""
         self.path = path
         self.pressure = f"{path}.pressure"
         self.deaf = deaf
@@ -226,7 +226,7 @@ class Checkpoint:
         self._wanted = wanted
         self._number += 1
         deadline = b"" if kill_at is None else b"%d" % int(kill_at * 1e9)
-        reason = b"" if why is None else self._say(why).encode("utf-8", "replace")
+        reason = b"" if why is None else self._say(why, wanted == TERMINATE).encode("utf-8", "replace")
         self._write(NUMBER.start, padded(b"%d" % self._number, NUMBER) + padded(deadline, DEADLINE))
         self._write(REASON.start, padded(reason, REASON))
         self._write(0, bytes([wanted]))

@@ -314,8 +314,8 @@ _DAEMON = '"$@" &'
 _helpers: dict[int, "subprocess.Popen[bytes]"] = {}
 
 
-def spawn_daemon(command: Sequence[str], environment: Mapping[str, str], log: str) -> int:
-    """Start a program that outlives us and holds nothing of ours: a session that it does not lead, directory ``/``,
+def spawn_daemon(command: Sequence[str], environment: Mapping[str, str], log: str, directory: str = "/") -> int:
+    """Start a program that outlives us and holds nothing of ours: a session that it does not lead, ``directory``,
     standard output and error to the end of ``log``, no other descriptor (else `ssh host loadkeeper run` never returns).
 
     The pid is that of the helper that starts it and ends at once: `reap_helper` it. Raises SpawnError."""
@@ -328,7 +328,7 @@ def spawn_daemon(command: Sequence[str], environment: Mapping[str, str], log: st
         helper = subprocess.Popen(
             ["/bin/sh", "-c", _DAEMON, "sh", *command],
             env=environment,
-            cwd="/",
+            cwd=directory,
             stdin=subprocess.DEVNULL,
             stdout=descriptor,
             stderr=descriptor,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ..decide import Kind, Memory, likely_peak
 from ..model import Decision, Reason, RunState, TaskCounts, Want, Why, WorkerReport, WorkerState
-from ..record.sentences import sentence
+from ..record.sentences import end_sentence, sentence
 from ..sense.node import NodeReading
 from ..settings import change as apply
 from ..settings import check_limits
@@ -113,7 +113,7 @@ def _worker(run: Run, worker: WorkerReport, view: View) -> WorkerStatus:
         pool=worker.pool,
         task=worker.task,
         state=state,
-        why=sentence(why, subject=identity, kind=kinds.get(worker.pool, "")) if why else "",
+        why=_why(why, state, identity, kinds.get(worker.pool, "")),
         memory=reading.rss if reading else None,
         cpu=reading.cpu if reading else None,
         started=iso(view.epoch + worker.started),
@@ -126,6 +126,12 @@ def _worker(run: Run, worker: WorkerReport, view: View) -> WorkerStatus:
         progress=worker.progress,
         saying=worker.saying,
     )
+
+
+def _why(why: Why | None, state: WorkerState, worker: str, kind: str) -> str:
+    if why is None:
+        return ""
+    return end_sentence(why) if state is WorkerState.ENDING else sentence(why, subject=worker, kind=kind)
 
 
 def _state(run: Run, worker: WorkerReport, view: View) -> tuple[WorkerState, Why | None]:

@@ -58,10 +58,11 @@ def measure(run: Run, node: NodeReading, readings: Readings) -> None:
     """Take note of the most memory in use: by the run's own workers where it has a budget, else by the whole node."""
     budget = run.changed.limits.workers_memory
     seen = (readings.get(run.worker_id(worker.n)) for worker in run.workers())
-    held = sum(reading.rss or 0 for reading in seen if reading is not None)
+    read = [reading.rss for reading in seen if reading is not None and reading.rss is not None]
+    held = sum(read)
     if budget is not None:
         run.memory = int(budget.of((node.available or 0) + held))
-        run.used = held
+        run.used = held if read or run.used is not None else None  # short workers may be gone before anybody looks
     elif node.available is not None:
         run.memory, run.used = node.total, node.total - node.available
     if run.used is not None:

@@ -12,9 +12,9 @@ from ..act.checkpoint import Checkpoint
 from ..act.worker import Worker
 from ..channel.address import secure
 from ..errors import PlaceError
-from ..model import Figures
+from ..model import Figures, Why
 from ..record.pruning import FRESH, hold, prune
-from ..record.sentences import sentence
+from ..record.sentences import end_sentence, sentence
 from .job import Job
 from .wire import Voice
 
@@ -33,6 +33,10 @@ def is_short(figures: Figures | None) -> bool:
     """Memory is at its hold line, or worse."""
     memory = figures.gauges.get("memory") if figures is not None else None
     return memory is not None and memory.state in SHORT
+
+
+def _said(why: Why, ending: bool) -> str:
+    return end_sentence(why) if ending else sentence(why)
 
 
 def _file_of(worker: Worker) -> Checkpoint | None:
@@ -76,7 +80,7 @@ class Checkpoints:
         self._made += 1
         settings = self._job.settings
         path = f"{self._place()}/{self._made}"
-        file = self._files[slot] = Checkpoint(path, settings.pause, sentence, deaf=settings.sigterm_blocking)
+        file = self._files[slot] = Checkpoint(path, settings.pause, _said, deaf=settings.sigterm_blocking)
         file.renew(identity, now)
         self._look_at = min(self._look_at, now + EVERY)
         return file

@@ -1,5 +1,6 @@
 """Load managers that died, as a run bears it and people are told."""
 
+import os
 from collections.abc import Callable
 
 from ..errors import PlaceError
@@ -8,6 +9,8 @@ from ..obey.acting import Act, Actor
 from ..record.journal import Verb
 from .records import Records
 
+WORDS = 1000
+"""Bytes of a load manager's log in which its last line is looked for."""
 LOST = 20.0
 """Seconds without a load manager after which a run that never had one cannot work, and in any other one who stands goes
 on alone."""
@@ -29,7 +32,9 @@ class Losses:
             self._say("the load manager died; another one has taken over")
             self._actor.take_over(now)
         if not member.connected and member.losses == 0 and now - began > LOST:
-            raise PlaceError(f"no load manager came up within {LOST:.0f} s; its log is {member.log}")
+            raise PlaceError(
+                f"no load manager came up within {LOST:.0f} s; its log is {member.log}{_end_of(member.log)}"
+            )
         if member.lost_at is None:
             return []
         if now - member.lost_at >= MISSED and self._missed < member.losses:
@@ -42,3 +47,15 @@ class Losses:
         if now - member.lost_at >= LOST:
             self._actor.take_over(now)
         return self._actor.go_on_alone(now) if now - member.lost_at >= LOST else []
+
+
+def _end_of(log: str) -> str:
+    """What a load manager that cannot start has said last."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - WORDS))
+            lines = file.read().decode("utf-8", "replace").split("\n")
+    except OSError:
+        return ""
+    last = next((line for line in reversed(lines) if line.strip()), "")
+    return f", which ends with: {last.strip()}" if last else ""

@@ -17,6 +17,8 @@ from .progress import progress_of
 OnMessage = Callable[[str], object]
 EVERY = 0.5
 """Seconds between two tellings of progress."""
+SILENT = 10.0
+"""Seconds without a first worker after which a program is told why: nobody sees progress there."""
 FAILED = frozenset({Attempt.FAILED, Attempt.BURIED})
 
 
@@ -27,6 +29,7 @@ class Listener:
         self._callbacks = callbacks
         self._on_message = on_message
         self.due = -math.inf
+        self._said_idle = False
         self.failures: list[Failure] = []
         self.gauges: Mapping[str, GaugeStatus] = {}  # as they were shown last
 
@@ -40,6 +43,12 @@ class Listener:
     def progressed(self, progress: show.Progress, now: float) -> None:
         self.due = now + EVERY
         self.gauges = progress.gauges
+        idle = not (progress.tasks.running or progress.finished)
+        if idle and progress.elapsed >= SILENT and not self._said_idle:
+            self._said_idle = True
+            self.said(
+                f"nothing has started for {SILENT:.0f} s: {progress.reason or progress.fault or 'no reason is known'}"
+            )
         self._callbacks.show(progress_of(progress))
 
     def finished(self, fate: Fate) -> None:

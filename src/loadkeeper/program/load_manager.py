@@ -2,14 +2,20 @@
 
 import os
 import threading
+import time
 
-from ..channel.address import place
+from ..channel.address import Place, place
 from ..channel.server import Taken, holder
 from ..errors import PlaceError, UsageError
 from ..launcher import LAUNCHED
 from ..load_manager import Loop
 from ..load_manager.keeping import of_this_node
 from ..sense.capacity import binding_cgroup
+
+LEAVES = 2.0
+"""Seconds in which a load manager is gone that has no run any more, ..."""
+AGAIN = 0.05
+"""... and those between two looks whether it is."""
 
 
 class LoadManager:
@@ -33,11 +39,7 @@ class LoadManager:
         if not self._begun.acquire(blocking=False):
             raise UsageError("this LoadManager has been at work already; make another one")
         here = place(os.environ, binding_cgroup())
-        try:
-            loop = Loop(here, stay=self._stay, keeping=of_this_node())
-        except Taken:
-            raise PlaceError(_taken(here.lock)) from None
-        self._loop = loop
+        self._loop = loop = self._take(here)
         self.ready.set()
         if self._stopped:
             loop.stop()
@@ -45,6 +47,17 @@ class LoadManager:
             loop.manage()
         finally:
             self._loop = None
+
+    def _take(self, here: Place) -> Loop:
+        """One whose last run has just left will leave, too."""
+        until = time.monotonic() + LEAVES
+        while True:
+            try:
+                return Loop(here, stay=self._stay, keeping=of_this_node())
+            except Taken:
+                if self._stopped or time.monotonic() > until:
+                    raise PlaceError(_taken(here.lock)) from None
+                time.sleep(AGAIN)
 
     def stop(self) -> None:
         """Leave, within a tenth of a second; runs that live bring up another. From any thread or signal handler."""

@@ -29,6 +29,13 @@ def sentence(why: Why, subject: str = "", kind: str = "") -> str:
     return f"{said.so}; {said.follows}" if said.follows else said.so
 
 
+def end_sentence(why: Why) -> str:
+    """Of one that is to end: what the operator wants is a reason for pauses, too."""
+    if why.reason is Reason.OPERATOR:
+        return "ended because the operator stopped it; its task is given back"
+    return sentence(why)
+
+
 def statement(why: Why, subject: str = "", kind: str = "") -> str:
     """The same without what follows from it: for what is over."""
     return _SAID[why.reason](why, one_more(subject, kind)).so
@@ -181,7 +188,7 @@ _SAID: dict[Reason, Callable[[Why, str], Said]] = {
     Reason.UNKNOWN: _unknown,
     Reason.NEIGHBOUR: _plain("another user's load manager is on this node, so workers start one at a time"),
     Reason.SILENT: _plain("nothing starts while the run's process manager does not answer"),
-    Reason.NO_LOAD_MANAGER: _plain("nothing starts without a load manager", "another one is being started"),
+    Reason.NO_LOAD_MANAGER: _plain("nothing starts without a load manager", "one is being started"),
     Reason.MEMORY_PAUSE: _paused_for_memory,
     Reason.LEAD: _paused_for_lead,
     Reason.BUDGET_PAUSE: _paused_for_memory,

@@ -131,13 +131,19 @@ class Off:
 
 def before_pause(call: "F") -> "F":
     """Call this before the worker stands at a checkpoint: to release a lock, to commit. Decorates, too."""
-    _before.append(call)
+    _before.append(_callable(call))
     return call
 
 
 def after_pause(call: "F") -> "F":
     """Call this when it goes on, the last one first."""
-    _after.insert(0, call)
+    _after.insert(0, _callable(call))
+    return call
+
+
+def _callable(call: "F") -> "F":
+    if not callable(call):
+        raise ValueError(f"what is called around a pause is a function, not {call!r}")
     return call
 
 
@@ -167,8 +173,10 @@ else:
 
 def progress(fraction: float | None = None, text: str | None = None) -> None:
     """Say how far the worker is (0 to 1) and what it is at: `status` and `explain` show it. Raises ValueError."""
-    if fraction is not None and not 0 <= fraction <= 1:
+    if fraction is not None and not (isinstance(fraction, (int, float)) and 0 <= fraction <= 1):
         raise ValueError(f"progress is a share from 0 to 1, not {fraction!r}")
+    if text is not None and not isinstance(text, str):
+        raise ValueError(f"what a worker is at is a text, not {text!r}")
     opened = _opened()
     if opened is not None:
         opened.progress(fraction, text)
@@ -177,7 +185,7 @@ def progress(fraction: float | None = None, text: str | None = None) -> None:
 def memory_need(size: int) -> None:
     """Declare how many bytes the worker will hold at its peak: so much is kept for it instead of what others of its
     kind have needed. Raises ValueError."""
-    if size < 0:
+    if not isinstance(size, (int, float)) or size < 0:
         raise ValueError(f"a need is a number of bytes, not {size!r}")
     opened = _opened()
     if opened is not None:

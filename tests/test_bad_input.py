@@ -241,9 +241,10 @@ def test_a_terminal_that_goes_away(program):
     """The run ends gently by its SIGHUP; one that ignores it (nohup) works on without its terminal."""
     for prefix, code, made in (([], 129, False), (["nohup"], 0, True)):
         made_file = program.root / f"made{made}"
+        line = f"sleep 5; touch {made_file}"
         screen = Screen()
         process = subprocess.Popen(
-            ["setsid", "--ctty", *prefix, *map(str, program.command("run", f"sleep 2; touch {made_file}", ":::", "a"))],
+            ["setsid", "--ctty", *prefix, *map(str, program.command("run", "--cpu", "off", line, ":::", "a"))],
             env=program.environment,
             cwd=program.root,
             stdin=screen.tty,

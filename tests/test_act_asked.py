@@ -32,7 +32,7 @@ class Workers:
 
     def __call__(self, code, mode=PauseMode.AUTO, **options):
         n = len(self.files) + 1
-        file = Checkpoint(str(self.directory / f"{n}"), mode, lambda why: str(why.reason), **options)
+        file = Checkpoint(str(self.directory / f"{n}"), mode, lambda why, ending: str(why.reason), **options)
         assert file.renew(f"{self.crew.run}.{n}", time.monotonic())
         self.files.append(file)
         return self.crew.worker(

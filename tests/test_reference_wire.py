@@ -121,16 +121,23 @@ def test_frames_are_sent_at_a_change_and_name_every_process(runs, log):
 
 
 @pytest.mark.parametrize("client", [PYTHON, pytest.param(PHP, marks=NEEDS_PHP)], ids=["python", "php"])
-def test_others_that_come_and_go_keep_nobody_paused(runs, log, client):
-    """Each of them subscribes; the paused one reads one frame at each look, and would read all of theirs first."""
-    short = [log.line(f"s{n}", 0.05, SLEEP, client=client) for n in range(15)]
-    begin(runs, [log.line("1", 60, 1, client=client), *short], "-j", "4")
-    wait_until(lambda: worker_of(runs, "1") and log.of("1", "hello"), 20, "it does not run")
+def test_what_becomes_of_others_keeps_nobody_paused(runs, log, client):
+    """Others begin, subscribe and end, are paused and go on. One that is paused reads one frame at each look: it would
+    read all of theirs first."""
+    short = [log.line(f"s{n}", 0.05, SLEEP, client=client) for n in range(10)]
+    begin(runs, [log.line("1", 60, 1, client=client), log.line("2", 60, 0.01), *short], "-j", "4")
+    wait_until(lambda: worker_of(runs, "2") and log.of("1", "hello") and log.of("2", "hello"), 20, "they do not run")
+    one, two = worker_of(runs, "1"), worker_of(runs, "2")
     time.sleep(0.3)
-    assert runs.steer(Want.PAUSE, worker_of(runs, "1"))
-    wait_until(lambda: len(log.tasks("done")) == 15, 60, "the others are held")
-    assert runs.steer(Want.RUN, worker_of(runs, "1"))
-    wait_until(lambda: log.of("1", "continued"), 3.5, "it stands on")
+    assert runs.steer(Want.PAUSE, one)
+    for turn in range(1, 6):
+        assert runs.steer(Want.PAUSE, two)
+        wait_until(lambda turn=turn: len(log.of("2", "paused")) == turn, 5, "the other one runs on")
+        assert runs.steer(Want.RUN, two)
+        wait_until(lambda turn=turn: len(log.of("2", "continued")) == turn, 5, "the other one stands on")
+    wait_until(lambda: len(log.tasks("done")) == 10, 60, "the others are held")
+    assert runs.steer(Want.RUN, one)
+    wait_until(lambda: log.of("1", "continued"), 3, "it stands on")
     assert len(log.of("1", "frame")) == 2
 
 
@@ -162,7 +169,9 @@ def test_twenty_workers_of_all_kinds(runs, log):
     assert set(log.tasks("done")) == every - {"10", "20"}
     assert len(log.tasks("done")) == 18
     assert log.tasks("wrong") == []
-    assert b"18 done, 2 failed" in process.stderr.read()
+    said = process.stderr.read()
+    assert b"18 done, 2 failed" in said
+    assert b"does not stand" not in said
 
 
 def pids_of(log: Log, tasks: set[str]) -> list[int]:

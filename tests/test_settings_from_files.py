@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import pytest
 from support.program import wait_until
@@ -192,6 +193,12 @@ def test_a_variable_that_begins_like_another_is_seen(program, here):
     said = program.call("config", cwd=here).stderr.decode()
     for name in ("WORKERS_MEMORY", "WORKERS_CUP", "STATE_DIRX"):
         assert f"LOADKEEPER_{name}: " in said
+
+
+def test_a_run_that_is_a_worker_of_another_one_has_settings_of_its_own(program, here):
+    inner = f"{sys.executable} -m loadkeeper run --cpu off --quiet echo"
+    done = program.call("run", "--cpu", "off", "--quiet", f"{inner} ::: inner", ":::", "1", cwd=here)
+    assert (done.returncode, sorted(done.stdout.split())) == (0, [b"1", b"inner"]), done.stderr
 
 
 def test_a_flag_that_is_not_set_is_false(program, here):

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-import types
 from concurrent.futures import CancelledError, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, shared_memory
@@ -337,6 +336,22 @@ def test_queues_locks_and_events_may_be_arguments_of_the_initializer():
         pool.submit(through_queue, "through").result()
         assert queue.get(timeout=10) == "through"
         assert event.is_set()
+
+
+def test_so_they_may_where_a_person_types(home):
+    """What cannot be imported goes by cloudpickle, which knows nothing of `multiprocessing`."""
+    pytest.importorskip("cloudpickle")
+    code = (
+        f"{IMPORTS}from multiprocessing import get_context\n"
+        "import os\n"
+        "def remember(it): os.queue = it\n"
+        "def put(value): os.queue.put(value)\n"
+        "queue = get_context('spawn').Queue()\n"
+        "with Executor(1, initializer=remember, initargs=(queue,), limits=FREE) as pool:\n"
+        "    pool.submit(put, 5).result()\n"
+        "    print(queue.get(timeout=10))\n"
+    )
+    assert run(home, "-c", code).stdout == "5\n"
 
 
 def test_an_initializer_that_fails_breaks_the_executor(capfd):
@@ -681,16 +696,26 @@ def test_it_is_a_run_as_any_other(home):
         call.result()
 
 
-def test_without_a_name_it_has_the_programs(monkeypatch):
-    program = types.SimpleNamespace(__spec__=None, __file__="/somewhere/thumbs.py")
-    monkeypatch.setitem(sys.modules, "__main__", program)
-    assert Executor(limits=FREE)._plan.name == "thumbs.py"
-
-
 def test_limits_as_people_write_them():
     assert Executor(limits=WrittenLimits(cpu="off", memory="2G"))._plan.settings.limits.cpu is None
     with pytest.raises(SettingsError, match="memory='2G'"):
         Executor(limits="2G")
+
+
+def test_without_a_name_it_has_the_programs(home, tmp_path):
+    (tmp_path / "sums.py").write_text(
+        f"{IMPORTS}import sys\nif __name__ == '__main__':\n"
+        "    pool = Executor(1, limits=FREE)\n"
+        "    print(pool.submit(abs, -1).result(), flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    for words, name in (([tmp_path / "sums.py"], "sums.py"), (["-m", "sums"], "sums")):
+        command = [sys.executable, *words]
+        with subprocess.Popen(
+            command, env=home.environment, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as program:
+            assert program.stdout.readline() == b"1\n"
+            assert name in [run.name for run in home.ask().runs]
 
 
 def test_a_paused_run_waits_and_goes_on(home, pool):

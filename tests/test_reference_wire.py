@@ -162,7 +162,7 @@ def test_twenty_workers_of_all_kinds(runs, log):
     wait_until(lambda: all(map(stands, pids_of(log, every))), STOPPED + 10, "some are not stopped besides")
     ended = ["1", "2", "5", "11", "12", "15"]
     assert len(runs.steer(Want.STOP, *(worker_of(runs, task) for task in ended))) == 6
-    wait_until(lambda: log.tasks("terminated") == sorted(ended), 10, "some do not end by the message")
+    wait_until(lambda: log.tasks("terminated") == sorted(ended), 30, "some do not end by the message")
     assert runs.steer(Want.RUN, "r")
     wait_until(lambda: set(log.tasks("continued")) == every - set(ended), 10, "some stand on")
     assert process.wait(40) == 1
@@ -256,7 +256,7 @@ def test_suspended_with_its_run_and_continued(runs, log):
     process.send_signal(signal.SIGCONT)
     wait_until(lambda: not stands(worker), 10, "it does not go on")
     assert runs.steer(Want.PAUSE, "r")
-    wait_until(lambda: log.of("1", "paused"), 5, "it does not listen any more")
+    wait_until(lambda: log.of("1", "paused"), 20, "it does not listen any more")
     assert len(log.of("1", "frame")) == 1
 
 
@@ -409,7 +409,7 @@ def test_messages_from_nobody_are_warned_of_once_and_the_worker_works_on(runs, l
         with socket.create_connection(("127.0.0.1", port)) as connection:
             connection.sendall(garbage)
     assert runs.steer(Want.PAUSE, "r")
-    wait_until(lambda: log.of("1", "paused"), 5, "it does not listen any more")
+    wait_until(lambda: log.of("1", "paused"), 20, "it does not listen any more")
     assert runs.steer(Want.RUN, "r")
     assert process.wait(20) == 0
     said = process.stderr.read().decode()

@@ -54,7 +54,7 @@ def encode(value: object, by_value: bool = False) -> bytes:
     cloudpickle, where that is installed. ``by_value``: by cloudpickle first, for what pickle takes refers to a main
     module that the other side cannot import. Raises whatever the value's own pickling raises."""
     if by_value and (cloudpickle := _cloudpickle()) is not None:
-        return bytes(cloudpickle.dumps(value, PROTOCOL))
+        return _by_value(cloudpickle, value)
     try:
         return _plain(value)
     except (PicklingError, TypeError, AttributeError) as problem:
@@ -62,7 +62,7 @@ def encode(value: object, by_value: bool = False) -> bytes:
         if cloudpickle is None:
             raise
         try:
-            return bytes(cloudpickle.dumps(value, PROTOCOL))
+            return _by_value(cloudpickle, value)
         except Exception:
             raise problem from None
 
@@ -79,6 +79,21 @@ def _plain(value: object) -> bytes:
     return buffer.getvalue()
 
 
+def _by_value(cloudpickle: Any, value: object) -> bytes:
+    """It, too, knows what `multiprocessing` knows, which only a class of its own can be taught."""
+    global _both  # noqa: PLW0603 - made once
+    reduction, buffer = sys.modules.get("multiprocessing.reduction"), BytesIO()
+    pickler = cloudpickle.Pickler
+    if reduction is not None:
+        if _both is None:
+            table = pickler.dispatch_table.new_child(reduction.ForkingPickler._extra_reducers)
+            _both = type("Pickler", (pickler,), {"dispatch_table": table})
+        pickler = _both
+    pickler(buffer, PROTOCOL).dump(value)
+    return buffer.getvalue()
+
+
+_both: Any = None
 _table: dict[type, Any] = {}
 _table_of = (0, 0)
 

@@ -92,10 +92,11 @@ class Desk:
             return self._free() if self._backlog else None
 
     def _free(self) -> Hand | None:
-        """One that somebody else has stopped is passed over: its call would wait. `muster` looks at it again."""
+        """One that stands is passed over, by our hand or by another's: its call would wait. `muster` looks at it
+        again."""
         while self._idle and self.busy < self.allowed:
             hand = self._idle.pop()
-            if not hand.worker.process.stopped():
+            if hand.live and not hand.worker.process.stopped():
                 return hand
         return None
 

@@ -91,6 +91,7 @@ GENTLE = (
     "test_channel",
     "test_checkpoints",
     "test_client_",
+    "test_coming_over",
     "test_disk_full",
     "test_events",
     "test_executor",

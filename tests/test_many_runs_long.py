@@ -188,7 +188,7 @@ def finish(everybody: list[User], group: MemoryGroup) -> int:
 
 @pytest.mark.timeout(240)
 def test_runs_of_three_users_are_started_and_killed(open_path, record_property):
-    record_property("measured", round_of(20, open_path, 1))
+    record_property("measured", round_of(12, open_path, 1))
 
 
 @pytest.mark.long

@@ -610,8 +610,9 @@ def test_interrupting_the_program_ends_what_runs(home, tmp_path):
     script.write_text(
         f"{IMPORTS}\nimport time\n"
         "def wait():\n"
-        "    print('begun', flush=True)\n"
-        "    try: time.sleep(600)\n"
+        "    try:\n"
+        "        print('begun', flush=True)\n"
+        "        time.sleep(600)\n"
         "    finally: print('cleaned', flush=True)\n"
         "if __name__ == '__main__':\n"
         "    with Executor(1, limits=FREE) as pool:\n"

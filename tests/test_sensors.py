@@ -147,7 +147,7 @@ def test_a_run_is_held_paused_and_continued_by_its_sensor(program, tmp_path):
     heat = tmp_path / "heat"
     heat.write_text("75")
     words = ["--sensor", f"heat=cat {heat}", "--line", "heat=70,80", "--sensor-every", "200ms", "--cpu", "off"]
-    program.start("run", *words, "-j2", "sleep", ":::", *["3"] * 4)
+    program.start("run", *words, "-j2", "sleep", ":::", *["9"] * 4)
     wait_until(lambda: program.status()["runs"], 20, "no run")
     wait_until(lambda: program.status()["node"]["gauges"].get("heat", {}).get("value") == 75, 20, "not shown")
     told = program.status()

@@ -16,7 +16,6 @@ from support.program import Program, marked, stands, state_of, wait_until
 from loadkeeper.model import Want
 
 BLOCKS = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\n"
-SHM = f"/dev/shm/loadkeeper-{os.getuid()}"
 
 
 class Case:
@@ -486,10 +485,10 @@ def _one(program, holds):
 
 
 def test_nothing_is_left(case):
-    before = set(os.listdir(SHM)) if os.path.isdir(SHM) else set()
-    one = case("checkpoint(); work(0.1)", tasks=3)
+    one = case("checkpoint(); say(os.path.dirname(os.environ['LOADKEEPER_WORKER_CHECKPOINT'])); work(0.1)", tasks=3)
     one.end(0)
-    assert set(os.listdir(SHM)) <= before
+    assert len(set(one.said())) == 1
+    assert not os.path.exists(one.said()[0])
 
 
 def test_files_that_somebody_removes_are_made_anew(case):

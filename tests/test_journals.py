@@ -69,7 +69,7 @@ def test_what_was_done_to_a_task_is_told_in_the_same_words(program):
     put(next(path for path in SAVED if path.name == "v1-run.db"), program)
     told = program.call("explain", "nightly:3").stdout.decode()
     assert "(slow), attempt 1: failed after 4.2 s, 1.1 s of it paused" in told
-    assert "ended for --timeout: it ran 3.0 s, line 3.0 s; it is tried again" in told
+    assert "ended for --timeout: it ran 3.0 s, line 3.0 s; it was to be tried again" in told
 
 
 # ------------------------------------------------------------------------------------------------- of a newer version

@@ -385,7 +385,20 @@ def test_progress_and_need_are_told(asked):
     assert not asked.pause(), "and nobody waits for it"
 
 
-@pytest.mark.parametrize("wrong", ["progress(1.5)", "progress(-0.1)", "progress(float('nan'))", "memory_need(-1)"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "progress(1.5)",
+        "progress(-0.1)",
+        "progress('x')",
+        "progress(0.5, 3)",
+        "progress(float('nan'))",
+        "memory_need(-1)",
+        "memory_need('2G')",
+        "memory_need(float('inf'))",
+        "checkpoint.before_pause(3)",
+    ],
+)
 def test_figures_that_are_none_are_errors(asked, wrong):
     code, _, err = ended(asked.start(wrong))
     assert code == 1

@@ -137,6 +137,9 @@ class Reason(StrEnum):
     OPERATOR = "operator"  # the operator asked for it: pause, resume, stop, drain
 
 
+PAUSES_FOR_MEMORY = frozenset({Reason.MEMORY_PAUSE, Reason.LEAD, Reason.BUDGET_PAUSE})
+
+
 class Why(Struct, frozen=True, omit_defaults=True):
     """The reason for one thing wanted, with its figures: gauge, reading, line. Data; sentences are made elsewhere."""
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ..linux import proc
 from ..linux.process import ended
-from ..model import PauseMode, Reason, Why
+from ..model import PAUSES_FOR_MEMORY, PauseMode, Why
 from ..worker.layout import (
     ANSWER,
     CRITICAL,
@@ -50,7 +50,6 @@ PATIENCE = 5.0
 """Seconds in which one that was asked there is to stand ..."""
 SHED = 0.25
 """... and which one without checkpoints has for giving back memory before it is stopped."""
-FOR_MEMORY = frozenset({Reason.MEMORY_PAUSE, Reason.LEAD, Reason.BUDGET_PAUSE})
 PROBE = 5.0
 """Seconds after which one that was not asked anything is asked whether it is still there."""
 MOST_NEED = 1 << 50
@@ -137,7 +136,7 @@ class Checkpoint:
         """Who has no checkpoint but listens for memory pressure is told of it, and has a moment."""
         if not self._pauses:
             return False
-        listens = why.reason in FOR_MEMORY and self.press()
+        listens = why.reason in PAUSES_FOR_MEMORY and self.press()
         if not self.reached(now):
             self.patience = SHED
             return listens

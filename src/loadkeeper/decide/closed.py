@@ -1,11 +1,10 @@
 """What closes admission to a pool altogether, whatever space there is."""
 
-from ..model import PoolSeen, Reason, Want, Why, WorkerState
+from ..model import PAUSES_FOR_MEMORY, PoolSeen, Reason, Want, Why, WorkerState
 from .cpu import FOR_CPU
 from .gauges import gauges_of, reading
 from .lines import BUDGET_CPU, CPU, NODE, Domain
 from .memory import BackOff, Memory, Pause
-from .pause import FOR_MEMORY
 from .view import View
 from .workers import Worker
 
@@ -66,14 +65,14 @@ def _ends(worker: Worker) -> bool:
 
 def _concerns(pause: Pause, worker: Worker, pool: PoolSeen) -> bool:
     """A pause for what everybody shares holds everybody; one for the run's own line only the run."""
-    common = pause.reason is Reason.FOREIGN_CPU or (pause.reason in FOR_MEMORY and pause.gauge == NODE)
+    common = pause.reason is Reason.FOREIGN_CPU or (pause.reason in PAUSES_FOR_MEMORY and pause.gauge == NODE)
     return common or worker.pool.run == pool.run
 
 
 def _waits_for(worker: Worker, pause: Pause, pool: PoolSeen, view: View, memory: Memory) -> Why:
     if pause.reason in FOR_CPU:
         return Why(Reason.PAUSED_FIRST, pause.gauge, _busy(pause.gauge, pool, view, memory), need=worker.cpu)
-    if pause.reason in FOR_MEMORY:
+    if pause.reason in PAUSES_FOR_MEMORY:
         domain = domain_of(pause.gauge, worker.pool.run, view)
         return Why(Reason.PAUSED_FIRST, domain.gauge, domain.available, domain.lines.pause, need=worker.need)
     return Why(Reason.PAUSED_FIRST, pause.gauge, reading(worker.pool.run, pause.gauge, view.seen))

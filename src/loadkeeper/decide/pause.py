@@ -9,15 +9,13 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
-from ..model import Reason, Seen, WorkerSeen, WorkerState
+from ..model import PAUSES_FOR_MEMORY, Reason, Seen, WorkerSeen, WorkerState
 from .forecast import measure_anew
 from .lines import BUDGET, NODE, Domain
 from .memory import End, Memory, Pause
 from .parameters import Parameters
 from .view import View, running
 from .workers import Worker
-
-FOR_MEMORY = frozenset({Reason.MEMORY_PAUSE, Reason.LEAD, Reason.BUDGET_PAUSE})
 
 
 def adopt(seen: Seen, memory: Memory) -> Memory:
@@ -146,7 +144,7 @@ def _continue_one(view: View, memory: Memory) -> Memory:
 def waiting(view: View, memory: Memory) -> list[Worker]:
     """Those paused for memory, longest wait first; the operator's are not ours to continue."""
     paused = [w for w in view.workers if w.id in memory.paused and not w.leaving and not w.told_to_stand]
-    ours = [worker for worker in paused if memory.paused[worker.id].reason in FOR_MEMORY]
+    ours = [worker for worker in paused if memory.paused[worker.id].reason in PAUSES_FOR_MEMORY]
     return sorted(ours, key=lambda w: (memory.paused[w.id].since, w.id))
 
 

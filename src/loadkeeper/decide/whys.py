@@ -1,13 +1,12 @@
 """The paused set and the ending list as they are told: each with the reading of this very look."""
 
-from ..model import Ending, Reason, Want, Why, WorkerState
+from ..model import PAUSES_FOR_MEMORY, Ending, Reason, Want, Why, WorkerState
 from .closed import domain_of
 from .cpu import FOR_CPU, claimants
 from .end_anyway import needs_kill
 from .gauges import gauges_of, reading
 from .lines import NODE, Domain
 from .memory import End, Memory, Pause
-from .pause import FOR_MEMORY
 from .view import View
 from .workers import Worker
 
@@ -30,7 +29,7 @@ def pauses(view: View, memory: Memory) -> dict[str, Why]:
 
 
 def _why_paused(worker: Worker, pause: Pause, view: View, memory: Memory) -> Why:
-    if pause.reason in FOR_MEMORY:
+    if pause.reason in PAUSES_FOR_MEMORY:
         domain = domain_of(pause.gauge, worker.pool.run, view)
         line = domain.lines.pause
         return Why(pause.reason, domain.gauge, domain.reckoned, line, need=worker.need, held=worker.held)

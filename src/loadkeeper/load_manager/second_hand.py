@@ -18,7 +18,7 @@ from ..act.pause import assert_all, pause_all, resume_all
 from ..act.worker import Worker
 from ..linux.cgroup import Leaf
 from ..linux.process import Process
-from ..model import Reason, Verdict, WorkerReport, WorkerState
+from ..model import PAUSES_FOR_MEMORY, Verdict, WorkerReport, WorkerState
 from .runs import Run, credible
 
 
@@ -32,8 +32,6 @@ PATIENCE = {Act.PAUSE: 0.02, Act.END: 0.1, Act.KILL: 0.02}
 """Seconds in which a process manager confirms what it did. Longer where a second signal would mean `at once`."""
 TICK = 0.05
 """Seconds between two looks at whom it has stopped or asked."""
-FOR_MEMORY = frozenset({Reason.MEMORY_PAUSE, Reason.LEAD, Reason.BUDGET_PAUSE})
-"""Pauses that cannot wait: of all others nothing is lost when they come late."""
 _LIVE = (WorkerState.STARTING, WorkerState.RUNNING)
 
 
@@ -143,7 +141,8 @@ def _act(verdict: Verdict, report: WorkerReport) -> Act | None:
             return Act.KILL
         return None if report.state is WorkerState.ENDING else Act.END
     runs = report.state in _LIVE or (verdict.urgent and report.asked)
-    return Act.PAUSE if why is not None and why.reason in FOR_MEMORY and runs else None
+    # pauses that cannot wait: of all others nothing is lost when they come late
+    return Act.PAUSE if why is not None and why.reason in PAUSES_FOR_MEMORY and runs else None
 
 
 def _is_anew(verdict: Verdict, report: WorkerReport) -> bool:

@@ -89,6 +89,7 @@ class Starter:
         self._null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         kept = {os.fsencode(k): os.fsencode(v) for k, v in job.environment.items()}
         self._environment = {k: v for k, v in kept.items() if not (k + b"_").startswith(MARK + b"_")}
+        self._pressure = {name: kept[name] for name in PRESSURE if name in kept}  # what we were given ourselves
         self.base = leaves_base(settings.pause)
         self._streams: dict[int, Streams] = {}
         self.checkpoints = Checkpoints(job, say)
@@ -166,8 +167,10 @@ class Starter:
             self._environment.pop(name, None)
         if file is not None:
             self._environment[CHECKPOINT.encode()] = file.path.encode()
-            if file.pressure:
-                self._environment[PRESSURE[0]] = file.pressure.encode()
+        if file is not None and file.pressure:
+            self._environment[PRESSURE[0]] = file.pressure.encode()
+        else:
+            self._environment.update(self._pressure)
         if self.wire is None:
             return file, self._null
         try:

@@ -80,7 +80,10 @@ def explain_bygone(runs: Sequence[Bygone], name: str) -> list[Explained]:
         for run in runs:
             if of == run.header.run:
                 fates = [fate for fate in read_outcomes(run.journal) if fate.worker == int(number)]
-                return [Explained(f"worker {name} (task {run.header.run}:{fate.task})", past(fate)) for fate in fates]
+                return [
+                    Explained(f"worker {name} (task {run.header.run}:{fate.task})", past(fate, over=True))
+                    for fate in fates
+                ]
     return []
 
 
@@ -111,7 +114,7 @@ def _task(run: Bygone, fates: list[Fate], number: int) -> list[Explained]:
 def _one(run: Bygone, fate: Fate) -> Explained:
     value = fate.value.decode("utf-8", "backslashreplace")
     shown = f" ({cut(clean(value), VALUE)})" if value else ""
-    return Explained(f"task {run.header.run}:{fate.task}{shown}, attempt {fate.attempt}", past(fate))
+    return Explained(f"task {run.header.run}:{fate.task}{shown}, attempt {fate.attempt}", past(fate, over=True))
 
 
 def _counts(fates: Sequence[Fate]) -> str:

@@ -169,7 +169,7 @@ class _Teller:
 # -------------------------------------------------------------------------------------------------------------- parts
 
 
-def past(fate: Fate) -> str:
+def past(fate: Fate, *, over: bool = False) -> str:
     """How an attempt ended: ``given back after 12 s: ended for memory, 40 MiB available, ...``."""
     how = _exit(fate) if fate.outcome is Outcome.FAILED and fate.why is None else ""
     after = "" if fate.seconds is None else f"after {format_duration(fate.seconds)}"
@@ -183,7 +183,8 @@ def past(fate: Fate) -> str:
         text += f"; {statement(fate.why)}"
     if fate.said:
         text += f"; it said last: {_last_lines(fate.said)}"
-    return f"{text}; it is tried again" if fate.again else text
+    again = "it was to be tried again" if over else "it is tried again"
+    return f"{text}; {again}" if fate.again else text
 
 
 def _last_lines(said: bytes) -> str:

@@ -185,7 +185,7 @@ def progress(fraction: float | None = None, text: str | None = None) -> None:
 def memory_need(size: int) -> None:
     """Declare how many bytes the worker will hold at its peak: so much is kept for it instead of what others of its
     kind have needed. Raises ValueError."""
-    if not isinstance(size, (int, float)) or size < 0:
+    if not isinstance(size, (int, float)) or not 0 <= size < float("inf"):
         raise ValueError(f"a need is a number of bytes, not {size!r}")
     opened = _opened()
     if opened is not None:

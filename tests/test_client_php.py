@@ -11,49 +11,27 @@ from pathlib import Path
 
 import pytest
 from support.checkpoint_file import CheckpointFile, Slot
-from support.clients import CUT, PHP, SPOILT, cut_short
+from support.clients import CUT, PHP, SPOILT, Programs, cut_short, result
 from support.waiting import until
 
 pytestmark = pytest.mark.skipif(shutil.which("php") is None, reason="php is not installed")
 EVER = 'while (true) { Loadkeeper\\checkpoint(); echo "."; usleep(1000); }'
 
 
-class Interpreter:
+class Interpreter(Programs):
     """Runs PHP programs that have the client loaded."""
 
     def __init__(self, root: Path, checkpoints: CheckpointFile) -> None:
-        self.root = root
-        self.environment = checkpoints.environment
-        self.words = ["php", "-d", "display_errors=stderr", "-d", "log_errors=0"]
-        self.started: list[subprocess.Popen[bytes]] = []
+        words = ["php", "-d", "display_errors=stderr", "-d", "log_errors=0"]
+        super().__init__(root, words, checkpoints.environment)
 
     def start(self, program: str) -> subprocess.Popen[bytes]:
-        """A program that runs beside the test; it is ended at the test's end."""
         file = self.root / f"program{len(self.started)}.php"
         file.write_text(f"<?php\nrequire_once '{PHP}';\n{program}\n")
-        process = subprocess.Popen(
-            [*self.words, str(file)],
-            env=self.environment,
-            cwd=self.root,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        self.started.append(process)
-        return process
+        return self.run(str(file), stdin=subprocess.PIPE)
 
     def call(self, program: str) -> tuple[int, str, str]:
-        """Exit code, stdout and stderr of a program that has run."""
-        process = self.start(program)
-        out, err = process.communicate(timeout=20)
-        return process.returncode, out.decode(), err.decode()
-
-    def close(self) -> None:
-        for process in self.started:
-            if process.returncode is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+        return result(self.start(program))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.checkpoint_file import WORKER, CheckpointFile, Slot
-from support.clients import CUT, SHELL, SPOILT, cut_short
+from support.clients import CUT, SHELL, SPOILT, Programs, cut_short, result
 from support.plain import NOBODY, drop, needs_root
 from support.waiting import until
 
@@ -18,7 +18,7 @@ SHELLS = {"dash": ["dash"], "bash": ["bash"], "busybox": ["busybox", "ash"]}
 EVER = "while :; do loadkeeper-checkpoint || exit; printf .; done"
 
 
-class Shell:
+class Shell(Programs):
     """Scripts of one shell, whose `loadkeeper-checkpoint` is run by the same one, in a directory of its own."""
 
     def __init__(self, name: str, root: Path, checkpoints: CheckpointFile) -> None:
@@ -26,10 +26,10 @@ class Shell:
         found = shutil.which(words[0])
         if found is None:
             pytest.skip(f"{words[0]} is not installed")
-        self.words = [found, *words[1:]]
-        self.checkpoints = checkpoints
-        self.root = root
         self.path = root / "bin"
+        environment = {**checkpoints.environment, "PATH": f"{self.path}:{os.environ['PATH']}"}
+        super().__init__(root, [found, *words[1:]], environment)
+        self.checkpoints = checkpoints
         self.path.mkdir()
         client = self.path / "loadkeeper-checkpoint"
         client.write_text(SHELL.read_text().replace("#!/bin/sh", "#!" + " ".join(self.words), 1))
@@ -38,34 +38,12 @@ class Shell:
             applets = subprocess.run([found, "--list"], capture_output=True, text=True, check=True).stdout.split()
             for applet in {"sleep", "flock", "cat"} & set(applets):  # Debian's has no flock, Alpine's has
                 (self.path / applet).symlink_to(found)
-        self.environment = {**checkpoints.environment, "PATH": f"{self.path}:{os.environ['PATH']}"}
-        self.started: list[subprocess.Popen[bytes]] = []
 
     def start(self, script: str, *arguments: str) -> subprocess.Popen[bytes]:
-        """A script that runs beside the test; it is ended at the test's end."""
-        process = subprocess.Popen(
-            [*self.words, "-c", script, "script", *arguments],
-            env=self.environment,
-            cwd=self.root,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        self.started.append(process)
-        return process
+        return self.run("-c", script, "script", *arguments)
 
     def call(self, script: str, *arguments: str) -> tuple[int, str, str]:
-        """Exit code, stdout and stderr of a script that has run."""
-        process = self.start(script, *arguments)
-        out, err = process.communicate(timeout=20)
-        return process.returncode, out.decode(), err.decode()
-
-    def close(self) -> None:
-        for process in self.started:
-            if process.returncode is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+        return result(self.start(script, *arguments))
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 import os
 import re
+import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,41 @@ def example(name: str) -> str:
     found = [block for block in blocks if re.search(rf"^(#|//) {re.escape(name)}\b", block, re.MULTILINE)]
     assert len(found) == 1, f"{PAGE} has {len(found)} examples that are called {name}"
     return found[0]
+
+
+class Programs:
+    """Programs in another language, each in a session of its own; ends what it started."""
+
+    def __init__(self, root: Path, words: list[str], environment: dict[str, str]) -> None:
+        """``words`` begin every command."""
+        self.root, self.words, self.environment = root, words, environment
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def run(self, *words: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        """Beside the test; it is ended at the test's end."""
+        process = subprocess.Popen(
+            [*self.words, *words],
+            env=self.environment,
+            cwd=self.root,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self.started.append(process)
+        return process
+
+    def close(self) -> None:
+        for process in self.started:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+def result(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr, once it has run."""
+    out, err = process.communicate(timeout=20)
+    return process.returncode, out.decode(), err.decode()
 
 
 def missing(checkpoints: CheckpointFile) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.plain import open_directory
 from support.program import Program
+from support.servers import Rabbit
 
 
 @pytest.fixture
@@ -52,6 +53,14 @@ def apart(tmp_path_factory, monkeypatch):
     made = Program(tmp_path_factory.mktemp("apart") / "p")
     for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
         monkeypatch.setenv(name, made.environment[name])
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def rabbit(tmp_path_factory):
+    """RabbitMQ, for all tests of a session: each takes a queue of its own."""
+    made = Rabbit(tmp_path_factory.mktemp("rabbit"))
     yield made
     made.close()
 

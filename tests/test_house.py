@@ -16,7 +16,7 @@ import loadkeeper
 
 ROOT = Path(loadkeeper.__file__).parent
 FLOORS = (
-    {"model", "units", "errors", "masking", "status", "linux", "worker", "saying", "executor_process"},
+    {"model", "units", "errors", "masking", "status", "linux", "queues", "worker", "saying", "executor_process"},
     {"settings", "sense", "decide", "act", "sources", "record", "channel"},
     {
         "doctor",

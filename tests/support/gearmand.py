@@ -2,30 +2,38 @@
 
 import shutil
 import socket
-import subprocess
 from pathlib import Path
 
-from support.waiting import until
+from support.servers import Server
 
 installed = shutil.which("gearmand") is not None
 
 
-class Gearmand:
-    """Listens on a free port of 127.0.0.1 until it is closed; keeps jobs in memory alone."""
+class Gearmand(Server):
+    """Listens on a free port of 127.0.0.1 until it is closed; keeps jobs in memory, or with ``lasting`` in a file, so
+    that background jobs survive its death."""
 
-    def __init__(self, root: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
-        words = [
+    needs = "gearmand"
+
+    def __init__(self, root: Path, *words: str, lasting: bool = False) -> None:
+        super().__init__(root)
+        kept = ["--queue-type=libsqlite3", f"--libsqlite3-db={root}/gearmand.db"] if lasting else []
+        self._words = [
             "gearmand",
             "--listen=127.0.0.1",
             f"--port={self.port}",
             f"--log-file={root}/gearmand.log",
             "--threads=1",
+            *kept,
+            *words,
         ]
-        self._process = subprocess.Popen(words, cwd=root, stdin=subprocess.DEVNULL)
-        until(self._answers)
+        self.begin()
+
+    def url(self, name: str = "work") -> str:
+        return f"gearman://127.0.0.1:{self.port}/{name}"
+
+    def command(self) -> list[str]:
+        return self._words
 
     def jobs(self, function: str) -> tuple[int, int]:
         """Of a function: jobs that are not done, and those of them that a worker has now."""
@@ -33,12 +41,7 @@ class Gearmand:
         total, running, _ = rows.get(function, "0\t0\t0").split("\t")
         return int(total), int(running)
 
-    def close(self) -> None:
-        self._process.terminate()
-        self._process.wait()
-
-    def _answers(self) -> bool:
-        assert self._process.poll() is None, "gearmand did not start"
+    def answers(self) -> bool:
         try:
             return bool(self._ask("version"))
         except OSError:

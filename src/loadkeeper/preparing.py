@@ -3,19 +3,21 @@ a name and a place, and the load manager comes up while the rest of us is loaded
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import UsageError
 from .launcher import Launcher
+from .model import Limits
 from .record import joblog, results
 from .record.places import state_dir
 from .record.pruning import prune_now_and_then
-from .settings import RunSettings
+from .settings import QueueSettings, RunSettings
 from .sources.template import Template
 
 if TYPE_CHECKING:
     from .process_manager.wire import Wire
+    from .sources.base import Source
 
 
 class Begun(NamedTuple):
@@ -42,6 +44,41 @@ def run_of(settings: RunSettings, environment: Mapping[str, str]) -> Begun:
         raise
     prune_now_and_then(f"{state}/runs")
     return Begun(run, f"{state}/runs/{run}", launcher, wire)
+
+
+def queue_of(queue: QueueSettings, limits: Limits, memory: int) -> "Callable[[Callable[[], None]], Source]":
+    """What makes the source. ``memory``: of the node. A broker that says no is found before anything is started, one
+    that is not there is tried again later. Raises UsageError and QueueError."""
+    from .queues.broker import Unreachable
+    from .queues.registry import broker_of
+
+    broker = broker_of(queue.url)
+    try:
+        broker.connect()
+    except Unreachable:
+        pass
+    finally:
+        broker.close()
+    if queue.own:
+        from .sources.self_fetching import SelfFetching
+
+        return lambda wake: SelfFetching(broker, wake, until_empty=queue.until_empty)
+    from .sources.queue import Queue
+
+    capacity = _capacity(limits, memory)
+    return lambda wake: Queue(broker, wake, until_empty=queue.until_empty, capacity=capacity)
+
+
+def _capacity(limits: Limits, memory: int) -> int:
+    """Bytes that one task can have at most."""
+    most = float(memory)
+    if limits.memory is not None:
+        most -= limits.memory.of(memory) + limits.memory_gap
+    if limits.workers_memory is not None:
+        most = min(most, limits.workers_memory.of(memory))
+    if limits.memory_per_worker is not None:
+        most = min(most, limits.memory_per_worker)
+    return int(max(0.0, most))
 
 
 def _wire(settings: RunSettings) -> "Wire | None":

@@ -41,6 +41,34 @@ class Halt(Struct, frozen=True):
     text: str = ""  # as the user wrote it
 
 
+class Payload(StrEnum):
+    """How a worker gets the payload of its task."""
+
+    ARGUMENT = "argument"
+    STDIN = "stdin"
+    FILE = "file"
+
+
+class Recycle(Struct, frozen=True):
+    """When a kept worker is replaced by a fresh one, at the end of a task."""
+
+    tasks: int | None = None  # that it has served
+    age: float | None = None  # seconds
+    memory: int | None = None  # bytes that its process holds
+
+
+class QueueSettings(Struct, frozen=True, kw_only=True):
+    """Where tasks come from, and how they are served."""
+
+    url: str
+    until_empty: bool = False  # the run ends with the queue
+    payload: Payload = Payload.ARGUMENT
+    kept: bool = False  # a worker serves many tasks
+    recycle: Recycle = Recycle()
+    idle: float = 60.0  # seconds without a task after which a kept worker leaves
+    own: bool = False  # workers fetch for themselves
+
+
 class RunSettings(Struct, frozen=True, kw_only=True):
     """How a run treats its tasks, and what it may do to the node."""
 
@@ -72,6 +100,12 @@ class RunSettings(Struct, frozen=True, kw_only=True):
     exit_parallel: bool = False  # GNU parallel's exit codes
     sensors: dict[str, str | None] = {}  # gauges of the user's own: a line for the shell; None: the entry point
     sensor_every: float = 5.0  # seconds between two readings of one
+    queue: QueueSettings | None = None
+
+    @property
+    def kept(self) -> bool:
+        """A worker serves many tasks."""
+        return self.queue is not None and self.queue.kept
 
 
 _WIRE = re.compile(r"zmq://([^][/?#@:\s]+|\[[^]]*\]):([0-9]{1,5})/?", re.ASCII)

@@ -4,14 +4,14 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .errors import SettingsError, UsageError
 from .model import GAUGES, Limits, Lines
 from .sense.capacity import capacity
-from .settings import Halt, When
-from .units import parse_number, parse_share
+from .settings import Halt, Recycle, When
+from .units import parse_number, parse_share, parse_some_duration, parse_some_size
 
 
 class Off:
@@ -150,3 +150,19 @@ def limits_of(given: Mapping[str, Any], lines: Mapping[str, Lines]) -> Limits:
         max_pause=given.get("max_pause", defaults.max_pause),
         give_up=amount("give_up", defaults.give_up),
     )
+
+
+def parse_recycle(text: str) -> Recycle:
+    """``tasks=1000,age=1h,memory=1G``, any of them. Raises SettingsError."""
+    readers: dict[str, Callable[[str], Any]] = {
+        "tasks": parse_positive,
+        "age": parse_some_duration,
+        "memory": parse_some_size,
+    }
+    found: dict[str, Any] = {}
+    for part in text.split(","):
+        name, equals, value = part.strip().partition("=")
+        if not equals or name not in readers or name in found:
+            raise SettingsError(f"{part.strip()!r} says no end of a worker; write tasks=1000,age=1h,memory=1G")
+        found[name] = readers[name](value)
+    return Recycle(**found)

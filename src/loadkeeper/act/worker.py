@@ -12,7 +12,7 @@ from ..linux.cgroup import Leaf
 from ..linux.members import Membership, membership
 from ..linux.process import Process
 from ..model import Reason, Why, WorkerState
-from .asks import Ask
+from .asks import Ask, Words
 from .end import GRACE, StopTo, end_all, tick_all
 from .look import passes
 from .members import Members
@@ -97,6 +97,8 @@ class Worker:
         self.kill_at: float | None = None
         self.signal_at: float | None = None  # it was asked to end at its checkpoint, and gets its signal then
         self._killed_by_another = False
+        self.words = Words()  # what it says of itself by another way than `ask`
+        self.mark = 0.0  # seconds that it had run when its present task began
         self._forgiven = 0.0
         self._checked = 0.0
 
@@ -111,9 +113,20 @@ class Worker:
     # ------------------------------------------------------------------------------------------------------- clocks
 
     def active(self, now: float) -> float:
-        """Seconds it has run, pauses and forgiven time not counted: what its timeout is held against."""
+        """Seconds it has run, pauses and forgiven time not counted."""
         pausing = now - self.paused_since if self.paused_since is not None else 0.0
         return max(0.0, now - self.started - self.paused_for - pausing - self._forgiven)
+
+    def begin(self, now: float) -> None:
+        """Another task: its time-out and its patience begin anew."""
+        self._forgiven += self.paused_for
+        self.paused_for = 0.0
+        self.words = Words()
+        self.mark = self.active(now)
+
+    def working(self, now: float) -> float:
+        """Seconds of them that it has been at its present task."""
+        return self.active(now) - self.mark
 
     def paused_in_all(self, now: float) -> float:
         """Seconds of all its pauses, the present one too."""

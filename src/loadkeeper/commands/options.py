@@ -7,7 +7,7 @@ import click
 
 from ..errors import SettingsError
 from ..model import Amount, Lines
-from ..settings import Halt, parse_wire
+from ..settings import Halt, Recycle, parse_wire
 from ..units import (
     parse_cpus,
     parse_duration,
@@ -26,6 +26,7 @@ from ..words import (
     parse_line,
     parse_positive,
     parse_pressure,
+    parse_recycle,
     parse_sensor,
 )
 
@@ -65,6 +66,7 @@ SENSOR = Unit[tuple[str, str | None]]("sensor", parse_sensor)
 LINE = Unit[tuple[str, Lines]]("lines", parse_line)
 HALT = Unit[Halt | None]("when", parse_halt)
 NUMBER = Unit[int]("number", parse_number)
+RECYCLE = Unit[Recycle]("when", parse_recycle)
 COUNT = Unit[int]("count", parse_count)
 JOBS = Unit[Any]("jobs", parse_jobs)
 POSITIVE = Unit[int]("count", parse_positive)

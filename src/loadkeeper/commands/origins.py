@@ -23,8 +23,12 @@ OTHERS = (
     "LOADKEEPER_STATE_DIR",
     "LOADKEEPER_WORKER",
     "LOADKEEPER_WORKER_CHECKPOINT",
+    "LOADKEEPER_WORKER_TASKS",
+    "LOADKEEPER_WORKER_TASK",
+    "LOADKEEPER_WORKER_KEY",
+    "LOADKEEPER_WORKER_ATTEMPT",
 )
-"""Variables that are no settings of a run; the last two a run has that is itself a worker of another one."""
+"""Variables that are no settings of a run; those of a WORKER a run has that is itself one of another."""
 LIMITS = (
     "cpu",
     "memory",

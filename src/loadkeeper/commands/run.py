@@ -11,10 +11,10 @@ import click
 
 from ..errors import UsageError
 from ..model import PauseMode
-from ..preparing import check_places, check_program, done_before, exported_functions, run_of
+from ..preparing import check_places, check_program, done_before, exported_functions, queue_of, run_of
 from ..record import joblog
 from ..sense.capacity import capacity
-from ..settings import RunSettings, check_limits
+from ..settings import Payload, RunSettings, check_limits
 from ..sources.placeholders import Syntax
 from ..sources.template import Template
 from . import inputs, origins
@@ -31,6 +31,7 @@ from .options import (
     NUMBER,
     POSITIVE,
     PRESSURE,
+    RECYCLE,
     SENSOR,
     SIZE,
     SOME_DURATION,
@@ -91,6 +92,18 @@ class Run(click.Command):
     options_metavar="[OPTIONS]",
     short_help="Run a list of commands or a number of workers inside the node's limits.",
 )
+@_option("--queue", metavar="URL", help="Tasks from a queue: spool:, redis://, amqp:// or gearman://.")
+@_option("--until-empty", is_flag=True, help="The run ends when the queue is empty.")
+@_option(
+    "--payload",
+    type=click.Choice([how.value for how in Payload]),
+    default="argument",
+    help="How a queue's payload comes: as {}, on stdin, or in the file $LOADKEEPER_WORKER_TASK. [argument]",
+)
+@_option("--kept", is_flag=True, help="A worker serves many tasks of the queue (docs/kept-workers.md).")
+@_option("--recycle", type=RECYCLE, metavar="tasks=N,age=TIME,memory=SIZE", help="Replace a kept worker after so much.")
+@_option("--idle", type=SOME_DURATION, metavar="TIME", default=60.0, help="A kept worker without a task leaves. [1m]")
+@_option("--self-fetching", is_flag=True, help="Workers take from the queue themselves; it says how many to start.")
 @click.option("--tasks", type=COUNT, metavar="N", help="So many workers in all; each finds its own work.")
 @click.option(
     "-a",
@@ -120,13 +133,13 @@ class Run(click.Command):
     metavar="N",
     help="The most workers at once; 50%, +1, -1: of the CPUs.",
 )
-@_option("--retries", type=POSITIVE, metavar="N", default=1, help="Try a failing task N times in all.")
+@_option("--retries", type=POSITIVE, metavar="N", help="Try a failing task N times in all. [1; of a queue 3]")
 @_option(
     "--retry-delay",
     type=DURATION,
     metavar="TIME",
-    default=0.25,
-    help="Before the third try of a task that fails within a second, then doubled, up to 1m; 0: none. [0.25s]",
+    help="Before the third try of a task that fails within a second, then doubled, up to 1m; 0: none. [0.25s] "
+    "Of a queue: before every try after a failure. [1s]",
 )
 @_option("--timeout", type=SOME_DURATION, metavar="TIME", help="End an attempt that runs longer; pauses do not count.")
 @_option("--delay", type=DURATION, metavar="TIME", default=0.0, help="Between two starts, at least.")
@@ -177,7 +190,11 @@ class Run(click.Command):
 @_option("--workers-cpu", type=CPUS, metavar="SHARE|CORES", help="CPU that all workers of this run may use together.")
 @_option("--memory-per-worker", type=SOME_SIZE, metavar="SIZE", help="End a worker that holds more.")
 @_option("--memory-need", type=SOME_SIZE, metavar="SIZE", help="Reserve so much for each, instead of what is learned.")
-@_option("--pause", type=click.Choice([mode.value for mode in PauseMode]), default="auto", help="How to pause. [auto]")
+@_option(
+    "--pause",
+    type=click.Choice([mode.value for mode in PauseMode]),
+    help="How to pause. [auto; ask with --self-fetching]",
+)
 @_option(
     "--checkpoint",
     type=CHECKPOINT,
@@ -213,17 +230,23 @@ def run(words: tuple[str, ...], arg_file: tuple[str, ...], **options: Any) -> in
     \b
     loadkeeper run xz -9 ::: *.tar
     find . -name '*.wav' | loadkeeper run flac {} -o {.}.flac
+    loadkeeper run --queue redis://localhost/thumbnails -- ./thumbnail {}
     loadkeeper run --memory 2G --joblog log -- convert {} -resize {2} {1.}-{2}.png ::: *.svg ::: 64 128
     """
     settings = settings_of(options)
     command, named = inputs.parse(words)
     given = [*(inputs.Input(path=path) for path in arg_file), *named]
-    if not command and (options["tasks"] is not None or not (given or inputs.brought_on_stdin())):
+    queue = settings.queue
+    if not command and (options["tasks"] is not None or queue or not (given or inputs.brought_on_stdin())):
         raise UsageError("run needs a command; for example: loadkeeper run gzip -9 ::: *.log")
     node = capacity()
     check_limits(settings.limits, node.memory, node.cpus, node.bound_by)
     _check_stdout()
-    values = inputs.tasks(given, options["tasks"], inputs.cut(options), counted=_needs_total(settings))
+    if queue is not None:
+        _check_alone(options, given)
+        values = inputs.Tasks(queue_of(queue, settings.limits, node.memory))
+    else:
+        values = inputs.tasks(given, options["tasks"], inputs.cut(options), counted=_needs_total(settings))
     template = _template(command, values, options)
     check_program(template)
     check_places(settings, template)
@@ -231,6 +254,25 @@ def run(words: tuple[str, ...], arg_file: tuple[str, ...], **options: Any) -> in
     if options["dry_run"]:
         return _show(template, values.source, settings, before)
     return _manage(template, values.source, settings, before)
+
+
+NOT_WITH_A_QUEUE = ("tasks", "resume", "resume_failed", "header", "link", "max_args", "colsep", "dry_run", "null")
+
+
+def _check_alone(options: dict[str, Any], given: Sequence[inputs.Input]) -> None:
+    """What says where tasks come from stands for itself. Raises UsageError."""
+    if given:
+        raise UsageError("--queue and values on the command line or in files both name tasks; give one of them")
+    for name in NOT_WITH_A_QUEUE:
+        if options[name]:
+            raise UsageError(f"--{name.replace('_', '-')} says something of a list of values, and --queue has none")
+
+
+def _is_fed_otherwise(options: dict[str, Any]) -> bool:
+    """The payload is no argument."""
+    return options["queue"] is not None and (
+        options["kept"] or options["self_fetching"] or options["payload"] != Payload.ARGUMENT.value
+    )
 
 
 def _needs_total(settings: RunSettings) -> bool:
@@ -249,7 +291,7 @@ def _template(command: Sequence[str], values: inputs.Tasks, options: dict[str, A
             raise UsageError(f"{word!r}: {{= perl =}} is not there; cut the value in a line for the shell instead")
     return Template.parse(
         [os.fsencode(word) for word in command],
-        valued=options["tasks"] is None,
+        valued=options["tasks"] is None and not _is_fed_otherwise(options),
         shell=True if options["shell"] else False if options["quote"] else None,
         syntax=Syntax(os.fsencode(options["replace"]), values.names, exported_functions(os.environb)),
     )
@@ -284,7 +326,7 @@ def _manage(template: Template, source: inputs.MakeSource, settings: RunSettings
     takes 0.06 s of the 0.15 that it needs."""
     run = run_of(settings, os.environ)
 
-    from ..obey.wake import Wake
+    from ..linux.wake import Wake
     from ..process_manager import Loop
     from ..process_manager.job import Job
 

@@ -14,12 +14,12 @@ from ..errors import LoadkeeperError
 from ..executor_process import READY, UNFIT
 from ..linux.process import NotOurChildError
 from ..linux.spawn import MachineFull
+from ..linux.wake import Wake
 from ..model import Reason, Why, WorkerState
 from ..obey.crew import Crew
+from ..obey.demand import STALE, Demand
 from ..obey.troubles import late
-from ..obey.wake import Wake
 from .calls import Buffer, Call, ExecutorStopped, WorkerLost
-from .demand import STALE, Demand
 from .desk import Desk, copy
 from .duty import LOGGER, Duty, launched
 from .fates import Fates, hopeless, unfit

@@ -156,3 +156,9 @@ def pid_namespace(root: str = PROC) -> str:
         return os.readlink(f"{root}/self/ns/pid")
     except OSError:
         return ""
+
+
+def resident(pid: int, root: str = PROC) -> int:
+    """Bytes of it that lie in memory, shared ones too; 0 when it is gone."""
+    fields = (read(f"{root}/{pid}/statm") or b"").split()
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") if len(fields) > 1 else 0

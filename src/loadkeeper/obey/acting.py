@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from ..act.end import end_all, tick_all
 from ..act.pause import Found, assert_all, pause_all, resume_all
@@ -12,6 +12,7 @@ from ..act.worker import Worker
 from ..model import Ending, Reason, Verdict, Why, WorkerState
 from ..record.journal import Verb
 from ..sense.node import NodeSensor
+from .reports import Work
 
 FOR_MEMORY = frozenset({Reason.MEMORY_END, Reason.MEMORY_AHEAD})
 """Ends that are looked at once more right before the signal."""
@@ -191,11 +192,16 @@ def _is_told(times: int) -> bool:
 
 
 def over_time(workers: Iterable[Worker], timeout: float | None, now: float) -> dict[Worker, Why]:
-    """Who has run longer than it may."""
+    """Who has been at its task for longer than it may."""
     if timeout is None:
         return {}
     return {
-        worker: Why(Reason.TIMEOUT, reading=worker.active(now), line=timeout)
+        worker: Why(Reason.TIMEOUT, reading=worker.working(now), line=timeout)
         for worker in workers
-        if worker.state is not WorkerState.ENDING and worker.active(now) > timeout
+        if worker.state is not WorkerState.ENDING and is_busy(worker) and worker.working(now) > timeout
     }
+
+
+def is_busy(worker: Worker) -> bool:
+    """It has a task."""
+    return bool(cast(Work, worker.task).number)

@@ -21,6 +21,10 @@ KERNEL_KILLS = 3
 """Kills by the kernel's memory killer after which they count as the task's failures."""
 
 
+LATER = 75
+"""Exit code by which a queue's worker says that its task should be tried again later: EX_TEMPFAIL, sysexits(3)."""
+
+
 class Judgement(NamedTuple):
     outcome: Outcome
     again: bool  # the task is tried again
@@ -29,8 +33,9 @@ class Judgement(NamedTuple):
 class Judge:
     """Judges the attempts of one run, and keeps each task's own counters."""
 
-    def __init__(self, tries: int) -> None:
-        self._tries = tries
+    def __init__(self, tries: int, later: int | None = None) -> None:
+        """``later``: the exit code that says that the task should be tried again later."""
+        self._tries, self._later = tries, later
         self._kills = oom_kills()
         self._unclaimed = 0
 
@@ -77,6 +82,9 @@ class Judge:
                 return self._given_back(task)
         elif ended is None and left.code == 0 and left.signal == 0:
             return Judgement(Outcome.DONE, False)
+        elif ended is None and left.code == self._later:
+            task.postponed += 1
+            return Judgement(Outcome.GIVEN_BACK, True)
         elif ended is None and crowded:
             task.crowded += 1 if crowded > 1 else ALONE
             if task.crowded < CROWDED:

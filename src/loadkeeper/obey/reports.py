@@ -1,6 +1,6 @@
 """What the load manager is told: the run's whole state."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
@@ -52,6 +52,7 @@ class Reports:
     wants: dict[str, Want] = field(default_factory=dict)
     changes: dict[str, str] = field(default_factory=dict)
     troubles: Mapping[int, object] = field(default_factory=dict)
+    deadline: Callable[[Worker], float | None] | None = None  # until when its task must be answered
     _exit_number: int = 0
     _own_peak: int = 0
 
@@ -115,13 +116,21 @@ class Reports:
         )
 
     def _live(self, workers: Iterable[Worker], now: float) -> list[WorkerReport]:
-        patience = self.job.settings.limits.max_pause
-        return [_worker(worker, patience, now, str(self.troubles.get(worker.n, ""))) for worker in workers]
+        troubles = self.troubles
+        return [_worker(one, self._patience(one, now), now, str(troubles.get(one.n, ""))) for one in workers]
+
+    def _patience(self, worker: Worker, now: float) -> float:
+        """Of its pauses together: a task that must be answered is ended in time for that."""
+        settings = self.job.settings
+        by = self.deadline(worker) if self.deadline is not None else None
+        if by is None:
+            return settings.limits.max_pause
+        return min(settings.limits.max_pause, worker.paused_in_all(now) + max(0.0, by - now - settings.grace))
 
 
 def _worker(worker: Worker, patience: float, now: float, trouble: str) -> WorkerReport:
     task = cast(Work, worker.task)
-    words = worker.ask.words if worker.ask is not None else NOTHING
+    words = worker.words if worker.ask is None or worker.words != NOTHING else worker.ask.words
     return WorkerReport(
         n=worker.n,
         pool=worker.pool,

@@ -69,7 +69,7 @@ class Loop:
         self._held = job.make_state_dir()
         events = EventLog(job.stderr) if job.settings.json else None
         self._teller = Teller(job, events)
-        self._attempts = Attempts(job, self._crew, self._reports, self._halting, self._teller, events)
+        self._attempts = Attempts(job, self._crew, self._actor, self._reports, self._halting, self._teller, events)
         self._wire = job.wire
         self._sensors = Sensors(job)
         self._troubles = Troubles()
@@ -136,7 +136,10 @@ class Loop:
         self._member.leave()
         self._sensors.close()
         left = self._attempts.left()
+        self._attempts.leave()
         self.job.source.close()
+        if told := self.job.source.told():
+            self._teller.say(told)
         self._print_rest()
         if unwritten := self._attempts.records.close():
             self._teller.say(unwritten)
@@ -198,7 +201,7 @@ class Loop:
 
     def _due(self, now: float) -> float:
         """Seconds until something is due though nothing happens."""
-        dues = [self._report_at, self._teller.due(), self._actor.due()]
+        dues = [self._report_at, self._teller.due(), self._actor.due(), self._attempts.look_due()]
         if self._actor.suspended:
             dues.append(self._resume_at)
         if self._reaper.busy or self._crew.unwatched or (self._crew and self.job.settings.timeout is not None):
@@ -206,7 +209,7 @@ class Loop:
         if self._wire is not None and self._wire.pending:
             return 0.0
         dues.append(self._attempts.starter.checkpoints.due())
-        if self._room() > 0:
+        if self._may_start() and (self._room() > 0 or self._attempts.has_idle):
             dues.append(self._attempts.due(now))
         if (member := self._member.due(now)) is not None:
             dues.append(now + member)
@@ -316,7 +319,7 @@ class Loop:
             return
         self._reports.confirmed(verdict.exits_heard)
         self._reports.wants, self._reports.changes = verdict.wants, verdict.changes
-        self._halting.wanted(verdict.want, critical=verdict.critical)
+        self._halting.wanted(verdict.want, critical=verdict.critical and not self._attempts.idle)
         self._halt()
         if verdict.heard >= self._fresh_from:
             self._resume(verdict, now)
@@ -335,16 +338,30 @@ class Loop:
 
     # -------------------------------------------------------------------------------------------------------- start
 
-    def _room(self) -> int:
-        """Workers that may be started now."""
+    def _may_start(self) -> bool:
+        """Nothing forbids to begin with another task."""
         verdict = self._member.verdict
-        if verdict is None or verdict.heard < self._fresh_from or self._halting.over or self._attempts.held:
-            return 0
-        pool = verdict.pools.get(self.job.pool)
-        return self._attempts.room(pool.slots, time.monotonic()) if pool is not None else 0
+        if verdict is None or verdict.heard < self._fresh_from or verdict.want is Want.PAUSE:
+            return False
+        return not (self._halting.over or self._attempts.held)
+
+    def _slots(self) -> int:
+        """Workers that may live."""
+        verdict = self._member.verdict
+        pool = verdict.pools.get(self.job.pool) if verdict is not None else None
+        return pool.slots if pool is not None else 0
+
+    def _room(self) -> int:
+        """Workers that may be started now; below 0: so many are too many."""
+        return self._attempts.room(self._slots(), time.monotonic())
 
     def _start(self) -> None:
-        if self._attempts.start(self._room()):
+        if not self._may_start():
+            self._attempts.want_nothing()
+            return
+        room = self._room()
+        self._attempts.want(room, time.monotonic())
+        if self._attempts.start(room):
             self._report_soon(time.monotonic(), routine=True)
 
     # ----------------------------------------------------------------------------------------------- tick and tell
@@ -359,6 +376,7 @@ class Loop:
         self._attempts.starter.room.look(now)
         self._attempts.crowd.look(now, len(self._crew))
         self._acted(self._actor.tick(now))
+        self._attempts.look(now, self._member.verdict, self._slots())
         self._attempts.starter.checkpoints.turn(self._crew.workers.values(), now)
         if now < self._ticked + TICK:
             return
@@ -395,7 +413,8 @@ class Loop:
         workers = self._crew.workers.values()
         sensors, tasks = self._sensors.readings(now), self._attempts.tasks()
         state = state or self._state()
-        self._member.report(self._reports.make(workers, tasks, tasks.waiting, state, sensors, self._obeyed, now))
+        wanted = self._attempts.wanted(now)
+        self._member.report(self._reports.make(workers, tasks, wanted, state, sensors, self._obeyed, now))
         self._reported, self._report_at = now, now + REPORT
 
     def _state(self) -> RunState:

@@ -1,25 +1,34 @@
 """Tasks become attempts, and attempts fates: what is taken from the source, started, judged, tried again and told."""
 
 import errno
+import math
 import time
 
 from ..act.worker import Exit, Worker
 from ..linux.spawn import MachineFull, SpawnError
-from ..model import Outcome, TaskCounts
+from ..masking import masked
+from ..model import Outcome, Reason, TaskCounts, Verdict, WorkerState
+from ..obey.acting import Actor
 from ..obey.crew import Crew
-from ..obey.fate import Judge
+from ..obey.demand import Demand
+from ..obey.fate import LATER, Judge, Judgement
 from ..obey.reports import Reports
 from ..record.events import EventLog
-from ..sources.base import Task
-from .again import Again
+from ..record.sentences import statement
+from ..sources.base import Burial, Task
+from .again import AT_ONCE, Again
+from .attempt import Attempt
+from .brake import Brake
 from .counts import Counts
 from .crowd import Crowd
 from .halting import Halting, Settled
 from .job import Job
+from .kept import Hand, Kept
+from .line import Said, Verb
 from .records import NOT_EXECUTED, Ended, Records
 from .slots import Slots
 from .starting import Starter
-from .telling import Teller, task_name
+from .telling import Teller, how, task_name
 
 TIMED_OUT_CODE = 255
 """Exit code by which GNU parallel counts an attempt that timed out."""
@@ -31,6 +40,16 @@ PASSED_OVER = 1000
 """Tasks that an earlier run has done and that are passed over at once."""
 HELD_START = 0.1
 """Seconds until a start that the kernel refused (no process, no memory) is tried again."""
+AHEAD = 0.1
+"""Seconds of work that are taken from a queue ahead of those who do it, ..."""
+MOST_AHEAD = 64
+"""... but no more tasks than this."""
+POSTPONED = 256
+"""Tasks of a queue that wait for their next try, from which on no new ones are taken: we would hoard them."""
+WEIGHT = 0.1
+"""Of the newest attempt in what is usual."""
+EXITED = Exit(0, 0, 0, 0.0, None, False)
+"""How a kept worker's attempt ends that it answers itself; its code says the rest."""
 
 
 class Attempts:
@@ -39,7 +58,14 @@ class Attempts:
     Raises UsageError where ``--pause freeze`` is not possible, or the job log cannot be written."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - whom it tells
-        self, job: Job, crew: Crew, reports: Reports, halting: Halting, teller: Teller, events: EventLog | None
+        self,
+        job: Job,
+        crew: Crew,
+        actor: Actor,
+        reports: Reports,
+        halting: Halting,
+        teller: Teller,
+        events: EventLog | None,
     ) -> None:
         self._job, self._crew, self._reports, self._halting, self._teller = job, crew, reports, halting, teller
         self.records = Records(job, events)
@@ -47,12 +73,23 @@ class Attempts:
         self.starter.printer.before, self.starter.printer.after = teller.writer.hide, teller.writer.show
         self.counts = Counts()
         self.crowd = Crowd()
-        self._again = Again(job.settings.retry_delay)
-        self._judge = Judge(job.settings.tries)
+        queue = job.settings.queue
+        self._queued = queue is not None
+        self._again = Again(job.settings.retry_delay, always=self._queued)
+        self._brake = Brake()
+        self._judge = Judge(job.settings.tries, later=LATER if self._queued else None)
+        self.kept = Kept(queue, crew, actor, self._heard, teller.say) if queue is not None and queue.kept else None
+        self._demand = Demand()
+        self._now: dict[int, Attempt] = {}  # by the worker's n
         self._slots = Slots()
+        self._places: dict[int, int] = {}  # slots of kept workers, by n
         self._next_n = 1
-        self._start_at = 0.0
+        self._start_at = self._given_at = 0.0
         self._fault = ""
+        self._usual: float | None = None  # seconds of an attempt
+        self._warned: set[int] = set()  # tasks of which others may be given a copy
+        if self._queued:
+            reports.deadline = self._deadline
 
     # ----------------------------------------------------------------------------------------------------- questions
 
@@ -74,35 +111,80 @@ class Attempts:
     def due(self, now: float) -> float:
         """When there is a task to start, if there is room."""
         ready = self._again.ready(now) or self._job.source.ready()
-        return self._start_at if ready else self._again.due()
+        return max(self._start_at, self._brake.until) if ready else self._again.due()
 
     def left(self) -> int | None:
-        """Tasks that are not done; None: nobody knows how many."""
-        waiting = self._job.source.waiting()
-        return None if waiting is None else waiting + len(self._again) + len(self._crew)
+        """Tasks that are not done; None: nobody knows how many. Of a queue those that we hold."""
+        waiting = 0 if self._queued else self._job.source.waiting()
+        return None if waiting is None else waiting + len(self._again) + len(self._now)
 
     def tasks(self) -> TaskCounts:
         waiting = self._job.source.waiting()
-        return self.counts.tasks(None if waiting is None else waiting + len(self._again), len(self._crew))
+        return self.counts.tasks(None if waiting is None else waiting + len(self._again), len(self._now))
+
+    def wanted(self, now: float) -> int | None:
+        """So many workers more would have something to do. A queue has one slot at least that stands ready: what comes
+        next need not wait for the load manager."""
+        waiting = self._job.source.waiting()
+        if not self._queued:
+            return None if waiting is None else waiting + len(self._again)
+        waiting = (waiting or 0) + len(self._again)
+        if self.kept is None:
+            return max(1, waiting)
+        idle = self.kept.idle()
+        more = self._demand.more(waiting - idle, len(self._crew), now - self._given_at)
+        return max(more, 0 if idle else 1)
+
+    @property
+    def has_idle(self) -> bool:
+        """A kept worker waits for a task."""
+        return self.kept is not None and self.kept.free() is not None
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits and nothing is worked on."""
+        return not self._now and not self._again and self._job.source.waiting() == 0
 
     def fault(self, now: float) -> str:
         """What keeps tasks from being started or told, for people."""
         fault = self.records.fault or self._fault or self.crowd.fault or self.starter.fault
+        fault = fault or self._job.source.trouble or self._brake.fault(now)
         return fault or ("" if self._crew else self._again.told(now))
 
     # --------------------------------------------------------------------------------------------------------- start
 
+    def want(self, room: int, now: float) -> None:
+        """Tell the source how many tasks could be started now, and in a moment."""
+        if not self._queued:
+            return
+        if self._again.waiting >= POSTPONED or self._brake.holds(now) or room < 0:
+            self._job.source.want(0)
+            return
+        idle = self.kept.idle() if self.kept is not None else 0
+        ahead = len(self._crew) * AHEAD / self._usual if self._usual else 0.0
+        self._job.source.want(max(0, room + idle - self._again.startable) + min(MOST_AHEAD, int(ahead)))
+
+    def want_nothing(self) -> None:
+        if self._queued:
+            self._job.source.want(0)
+
     def start(self, room: int) -> bool:
-        """Start workers, a batch at most; whether one was."""
-        started = False
-        if time.monotonic() < self._start_at:
+        """Start workers, a batch at most, and give tasks to those that wait for one; whether one was started."""
+        started, now = False, time.monotonic()
+        if now < self._start_at or (self._queued and self._brake.holds(now)):
             return started
+        while (hand := self.kept.free() if self.kept is not None else None) is not None:
+            task = self._again.take(now) or self._take()
+            if task is None:
+                return started
+            self._give(hand, task)
         for _ in range(min(BATCH, room)):
+            if self.kept is not None and self._demand.more(1, len(self._crew), now - self._given_at) == 0:
+                break
             task = self._again.take(time.monotonic()) or self._take()
             if task is None:
                 break
-            worker = self._launch(task)
-            started = started or worker is not None
+            started = self._launch(task) or started
             if self._halting.over or time.monotonic() < self._start_at:
                 break
         return started
@@ -123,32 +205,56 @@ class Attempts:
             source.done(task)
         return None
 
-    def _launch(self, task: Task) -> Worker | None:
-        """A worker for the task; None: it could not be started, now or ever."""
+    def _launch(self, task: Task) -> bool:
+        """A worker for the task; False: it could not be started, now or ever."""
         n, self._next_n = self._next_n, self._next_n + 1
         task.attempts += 1
-        task.slot = self._slots.take()
+        slot = task.slot = self._slots.take()
+        hand = None
         try:
-            worker = self.starter.start(n, task)
+            if self.kept is None:
+                worker = self.starter.start(n, task)
+            else:
+                hand = self.starter.start_kept(n, slot)
+                worker = hand.worker
         except MachineFull as error:
             task.attempts -= 1
-            self._slots.give(task.slot)
-            self._again.refused(task)
+            self._slots.give(slot)
+            self._again.refused(task, time.monotonic())
             self._start_at = time.monotonic() + HELD_START
             self._fault = str(error)
             if error.errno == errno.EAGAIN:
                 self.crowd.refused(time.monotonic(), len(self._crew))
-            return None
+            return False
         except SpawnError as error:
-            self._slots.give(task.slot)
-            self._refused(task, str(error), bury=error.errno == errno.E2BIG)
-            return None
+            self._slots.give(slot)
+            self._refused(task, str(error), bury=error.errno == errno.E2BIG or self._queued)
+            return False
         self._crew.add(worker)
-        self.records.started(worker)
+        if hand is not None and self.kept is not None:
+            self._places[n] = slot
+            self.kept.add(hand)
+            task.attempts -= 1
+            self._give(hand, task)
+        else:
+            self._begin(Attempt(task, worker, worker.started))
         self._fault = ""
         if self._job.settings.delay:
             self._start_at = time.monotonic() + self._job.settings.delay
-        return worker
+        return True
+
+    def _give(self, hand: Hand, task: Task) -> None:
+        assert self.kept is not None
+        task.attempts += 1
+        task.slot = self._places[hand.worker.n]
+        self._given_at = time.monotonic()
+        attempt = Attempt(task, hand.worker, self._given_at)
+        self._begin(attempt)
+        self.kept.give(hand, attempt)
+
+    def _begin(self, attempt: Attempt) -> None:
+        self._now[attempt.worker.n] = attempt
+        self.records.started(attempt)
 
     def _refused(self, task: Task, why: str, *, bury: bool) -> None:
         """The task's own command cannot be executed: it failed, as a shell would have said, with 127; or it can never
@@ -159,55 +265,194 @@ class Attempts:
         self.records.refused(task, outcome)
         self._teller.say(f"{task_name(task)}: {why}")
         self.starter.printer.skip(task.number)
-        self._job.source.bury(task)
+        self._job.source.bury(task, Burial(masked(why)))
+        if self._queued:
+            self._brake.failed_at_once(time.monotonic())
         self._may_halt(task, outcome, None)
 
     # -------------------------------------------------------------------------------------------------------- finish
 
     def finish(self, worker: Worker, left: Exit, now: float, *, bury: bool) -> Outcome:
         """A worker is gone: what becomes of its task. ``bury``: the load manager said that it can never fit."""
-        task = worker.task
-        assert isinstance(task, Task)
-        by_kernel, roomless = self._judge.by_kernel(left), self.starter.was_roomless(worker, now)
-        crowded = self._was_crowded(worker, left, now)
+        hand = self.kept.drop(worker) if self.kept is not None else None
+        attempt = self._now.get(worker.n)
+        by_kernel = self._judge.by_kernel(left)
+        if attempt is None:
+            outcome = Outcome.DONE if left.code == left.signal == 0 else Outcome.GIVEN_BACK
+        else:
+            outcome = self._conclude(attempt, left, now, hand=hand, bury=bury, by_kernel=by_kernel)
+        self._reports.exited(worker, left, outcome, by_kernel, now)
+        self._crew.drop(worker)
+        if hand is not None:
+            self.starter.gone(hand)
+            self._slots.give(self._places.pop(worker.n))
+        elif attempt is not None:
+            self._slots.give(attempt.task.slot)
+        return outcome
+
+    def _heard(self, hand: Hand, said: Said) -> None:
+        """A kept worker has said something of its task. Raises ValueError: it makes no sense."""
+        attempt, now = hand.attempt, time.monotonic()
+        assert attempt is not None
+        if said.verb is Verb.PROGRESS:
+            hand.worker.words = hand.worker.words._replace(progress=said.share, text=said.text)
+            self._job.source.progress(attempt.task, said.share, said.text)
+            return
+        content = said.content if said.verb is not Verb.LATER else b""
+        seconds = said.seconds if said.verb is Verb.LATER else None
+        code = {Verb.DONE: 0, Verb.FAILED: 1, Verb.LATER: LATER}[said.verb]
+        self._demand.answered(attempt.active(now))
+        self._conclude(attempt, EXITED._replace(code=code), now, hand=hand, lives=True, content=content, wait=seconds)
+        assert self.kept is not None
+        self.kept.over(hand, now)
+        if hand.free and not self._halting.over and not self.held:
+            if (task := self._again.take(now) or self._take()) is not None:
+                self._give(hand, task)
+
+    def _conclude(  # noqa: PLR0913 - all that is known of its end
+        self,
+        attempt: Attempt,
+        left: Exit,
+        now: float,
+        *,
+        hand: Hand | None = None,
+        lives: bool = False,
+        bury: bool = False,
+        by_kernel: bool = False,
+        content: bytes = b"",
+        wait: float | None = None,
+    ) -> Outcome:
+        """An attempt is over. ``lives``: its worker does, and has said so, with a result or a reason as ``content``."""
+        task, worker = attempt.task, attempt.worker
+        del self._now[worker.n]
+        roomless = self.starter.was_roomless(attempt.started, now)
+        crowded = self._was_crowded(attempt.started, left, now)
         outcome, again = self._judge.judge(
             task, left, bury=bury, by_kernel=by_kernel, roomless=roomless, crowded=crowded * len(self._crew)
         )
+        result, fault = content, ""
+        if hand is None and outcome is Outcome.DONE and self._job.source.wants_result(task):
+            result, fault = self._result(worker)
+        if fault:
+            outcome, again, left = Outcome.FAILED, False, left._replace(code=NO_ROOM)
         if roomless and outcome is Outcome.FAILED and left.signal == 0:
             left = left._replace(code=left.code or NO_ROOM)
-        self.counts.note(worker, outcome, again, by_kernel, now)
+        active = attempt.active(now)
+        self.counts.note(attempt, outcome, again, by_kernel, now)
+        self._usual = active if self._usual is None else self._usual + WEIGHT * (active - self._usual)
         peak_known = not self._reports.is_bound(left.peak)
-        said = b"" if again or outcome is Outcome.DONE else self.starter.last_words(worker)
-        line = self.records.finished(worker, outcome, again, left, now, peak_known=peak_known, said=said)
+        said = (
+            b""
+            if again or outcome is Outcome.DONE
+            else fault.encode() or content or self.starter.last_words(worker, hand)
+        )
+        line = self.records.finished(attempt, outcome, again, left, now, lives=lives, peak_known=peak_known, said=said)
         ended = None if again else Ended(task, outcome, left, roomless, line, said)
-        self.starter.finished(worker, task, now, shown=not again, roomless=roomless, receipt=ended)
+        if hand is None:
+            self.starter.finished(worker, task, now, shown=not again, roomless=roomless, receipt=ended)
+        else:
+            self.starter.part_finished(hand, task, shown=not again, receipt=ended)
         if ended is not None and self._job.settings.keep_order:
             self._teller.settled(ended)  # its output may wait for long
-        self._reports.exited(worker, left, outcome, by_kernel, now)
-        self._crew.drop(worker)
-        self._slots.give(task.slot)
-        self._settle(task, outcome, again, worker.active(now), now)
+        postponed = again and left.code == LATER and self._queued and left.ended_for is None
+        self._settle(task, Judgement(outcome, again), active, now, postponed=postponed, wait=wait)
         if not again:
+            self._fate(task, outcome, left, result, said, bury=bury)
             self._may_halt(task, outcome, left)
         return outcome
 
-    def _was_crowded(self, worker: Worker, left: Exit, now: float) -> bool:
-        """It failed, and at some moment of its life no process could be made."""
+    def _result(self, worker: Worker) -> tuple[bytes, str]:
+        """What goes back to the queue, for somebody waits for it; or why it cannot."""
+        try:
+            result = self.starter.result(worker)
+        except OSError as error:
+            return b"", f"its result cannot be read: {error.strerror}"
+        return (b"", "its result is larger than a queue takes (64 MiB)") if result is None else (result, "")
+
+    def _was_crowded(self, started: float, left: Exit, now: float) -> bool:
+        """An attempt has failed, and at some moment of it no process could be made."""
         if left.code == left.signal == 0:
             return False
         self.crowd.look(now, len(self._crew), soon=True)
-        return self.crowd.refused_since(worker.started)
+        return self.crowd.refused_since(started)
 
-    def _settle(self, task: Task, outcome: Outcome, again: bool, active: float, now: float) -> None:
-        """Tell the source what became of its task. What comes again is kept here until there is room."""
-        if again and outcome is Outcome.FAILED:
-            self._again.failed(task, active, now)
-        elif again:
-            self._again.given_back(task)
-        elif outcome is Outcome.DONE:
-            self._job.source.done(task)
+    def _settle(  # noqa: PLR0913 - how it is tried again
+        self, task: Task, judged: Judgement, active: float, now: float, *, postponed: bool, wait: float | None
+    ) -> None:
+        """What comes again is kept here until there is room."""
+        failed = judged.outcome is Outcome.FAILED
+        if failed and active < AT_ONCE:
+            self._brake.failed_at_once(now)
         else:
-            self._job.source.bury(task)
+            self._brake.went()
+        if not judged.again:
+            return
+        if failed:
+            self._again.failed(task, active, now)
+        elif postponed:
+            self._again.postponed(task, now, wait)
+        else:
+            self._again.given_back(task, now)
+
+    def _fate(self, task: Task, outcome: Outcome, left: Exit, result: bytes, said: bytes, *, bury: bool) -> None:
+        """Tell the source what became of its task."""
+        self._warned.discard(task.number)
+        if outcome is Outcome.DONE:
+            self._job.source.done(task, result)
+            return
+        why = statement(left.ended_for) if left.ended_for else how(left)
+        if task.failures > 1:
+            why += f", after {task.failures} tries"
+        need = None
+        if bury and left.ended_for is not None and left.ended_for.reason is not Reason.CAP:
+            need = max(task.floor, int(left.ended_for.need or 0), int(left.ended_for.held or 0))
+            why = f"it never fits here: {why}"
+        self._job.source.bury(task, Burial(masked(why), said, need))
+
+    # --------------------------------------------------------------------------------------------- what others may do
+
+    def look(self, now: float, verdict: Verdict | None, slots: int) -> None:
+        """What is due by time alone: tasks that others should have, kept workers that are too many."""
+        source = self._job.source
+        if source.patience is not None:
+            for task in self._again.stale(now - source.patience):
+                self._return(task)
+            self._warn(now)
+        if self.kept is not None:
+            over = self._halting.over or (self.over and not self._now)
+            self.kept.trim(verdict, slots, now, over=over)
+
+    def look_due(self) -> float:
+        return self.kept.due() if self.kept is not None else math.inf
+
+    def _return(self, task: Task) -> None:
+        self.starter.printer.skip(task.number)
+        self._job.source.give_back(task)
+
+    def _deadline(self, worker: Worker) -> float | None:
+        attempt = self._now.get(worker.n)
+        return self._job.source.deadline(attempt.task) if attempt is not None else None
+
+    def _warn(self, now: float) -> None:
+        """A task that runs for longer than its broker waits."""
+        for attempt in self._now.values():
+            task = attempt.task
+            deadline = self._job.source.deadline(task)
+            if deadline is None or now < deadline or task.number in self._warned:
+                continue
+            self._warned.add(task.number)
+            if attempt.worker.state is not WorkerState.ENDING:
+                self._teller.say(
+                    f"{task_name(task)} runs for longer than its broker waits for an answer: others may be given it, too; "
+                    "raise consumer_timeout at the broker and in the URL"
+                )
+
+    def leave(self) -> None:
+        """The run is over: what is not done goes back where it came from."""
+        for task in self._again.leave():
+            self._return(task)
+
+    # ---------------------------------------------------------------------------------------------------------- halting
 
     def _may_halt(self, task: Task, outcome: Outcome, left: Exit | None) -> None:
         """``left``: None, it could not be started."""

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from ..act.worker import Worker
 from ..model import Outcome, TaskCounts
-from ..sources.base import Task
+from .attempt import Attempt
 
 
 @dataclass
@@ -21,12 +20,11 @@ class Counts:
     returned_done: int = 0
     before: int = 0  # done by an earlier run
 
-    def note(self, worker: Worker, outcome: Outcome, again: bool, by_kernel: bool, now: float) -> None:
+    def note(self, attempt: Attempt, outcome: Outcome, again: bool, by_kernel: bool, now: float) -> None:
         """An attempt is over."""
-        task = worker.task
-        assert isinstance(task, Task)
-        self.pauses += worker.pauses
-        self.paused_for += worker.paused_in_all(now)
+        task = attempt.task
+        self.pauses += attempt.pauses
+        self.paused_for += attempt.paused(now)
         self.kernel_kills += by_kernel
         self.given_back += outcome is Outcome.GIVEN_BACK
         if again:

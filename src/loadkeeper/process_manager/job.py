@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ..errors import PlaceError
 from ..launcher import Launcher
-from ..obey.wake import Wake
+from ..linux.wake import Wake
 from ..record.joblog import Logged
 from ..record.journal import Fate
 from ..record.places import make_private

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from ..act.worker import Exit, Worker
+from ..act.worker import Exit
 from ..model import Outcome, Why
 from ..obey.acting import Act
 from ..record.events import EventLog
@@ -14,6 +14,7 @@ from ..record.joblog import TIMED_OUT, Joblog, Line
 from ..record.journal import NAME, Event, Fate, Header, Journal, Verb
 from ..record.sentences import sentence, statement
 from ..sources.base import Task
+from .attempt import Attempt
 from .job import Job
 
 WORDS = 1000
@@ -45,7 +46,6 @@ class Records:
         self._joblog = Joblog.open(settings.joblog, append=again) if settings.joblog else None
         header = Header(job.run, job.name, job.template.shown, os.getpid(), time.time())
         self._journal = Journal.open(f"{job.state_dir}/{NAME}", header)
-        self._began: dict[int, float] = {}  # by worker: what the clock showed, which may be set since
 
     @property
     def held(self) -> bool:
@@ -59,33 +59,31 @@ class Records:
         kept = (self._journal, self._joblog, self._events)
         return next((one.fault for one in kept if one is not None and one.fault), "")
 
-    def started(self, worker: Worker) -> None:
-        """A worker for an attempt; the journal knows it by how it ends."""
-        self._began[worker.n] = time.time()
+    def started(self, attempt: Attempt) -> None:
+        """The journal knows it by how it ends."""
         if self._events is None:
             return
-        task = worker.task
-        assert isinstance(task, Task)
+        task, worker = attempt.task, attempt.worker
         self._events.put(
             "start", task=task.number, value=task.value, attempt=task.attempts, worker=worker.id, pid=worker.process.pid
         )
 
     def finished(  # noqa: PLR0913 - a row
         self,
-        worker: Worker,
+        attempt: Attempt,
         outcome: Outcome,
         again: bool,
         left: Exit,
         now: float,
         *,
+        lives: bool = False,
         peak_known: bool = True,
         said: bytes = b"",
     ) -> Line | None:
         """How an attempt ended. The task's line for the job log comes back, for `log` once its output is out.
-        ``peak_known``: its peak is its own, not ours from before its exec."""
-        task = worker.task
-        assert isinstance(task, Task)
-        began = self._began.pop(worker.n)
+        ``lives``: its worker is kept, so that nobody knows what the attempt alone took. ``peak_known``: its peak is
+        its own, not ours from before its exec."""
+        task, worker = attempt.task, attempt.worker
         fate = Fate(
             task=task.number,
             value=task.value,
@@ -95,11 +93,11 @@ class Records:
             again=again,
             code=left.code,
             signal=left.signal,
-            began=began,
-            seconds=now - worker.started,
-            paused=worker.paused_in_all(now),
-            peak=left.peak if peak_known else None,
-            cpu=left.cpu_seconds,
+            began=attempt.began,
+            seconds=now - attempt.started,
+            paused=attempt.paused(now),
+            peak=left.peak if peak_known and not lives else None,
+            cpu=None if lives else left.cpu_seconds,
             why=left.ended_for,
             said=self._kept(said),
         )
@@ -108,7 +106,7 @@ class Records:
         if again or self._joblog is None:
             return None
         code, signal = TIMED_OUT if left.timed_out else (left.code, left.signal)
-        return self._line(task, began, now - worker.started, code, signal)
+        return self._line(task, attempt.began, now - attempt.started, code, signal)
 
     def _kept(self, said: bytes) -> bytes:
         """Last words for the journal: a run of a million failures keeps those of the first."""

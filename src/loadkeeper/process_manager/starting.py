@@ -13,18 +13,27 @@ from ..linux.process import Process
 from ..linux.spawn import MachineFull, SpawnError, make_room, open_descriptors, spawn
 from ..model import PauseMode
 from ..obey.leaves import leaves_base
+from ..queues.broker import LARGEST
 from ..record.events import EventLog
-from ..record.output import OutputFiles, Printer, Streams, last_words
+from ..record.output import OutputFiles, Printer, Shared, Streams, last_words, whole
 from ..record.results import directory, open_files
 from ..record.room import Room
 from ..sources.base import Task
 from ..units import format_size
 from ..worker.file import CHECKPOINT, WORKER
+from .attempt import IDLE
 from .checkpoints import Checkpoints
 from .job import Job
+from .kept import Hand
+from .line import VERSION, Line
+from .payloads import Payloads
 from .wire import Voice
 
 MARK = WORKER.encode()
+TASKS = b"LOADKEEPER_WORKER_TASKS"
+"""A kept worker: the version of the protocol on its stdin."""
+KEY, ATTEMPT, PAYLOAD = b"LOADKEEPER_WORKER_KEY", b"LOADKEEPER_WORKER_ATTEMPT", b"LOADKEEPER_WORKER_TASK"
+"""Of a queue's task: its key, which attempt at it, and the file that holds its payload."""
 PRESSURE = (b"MEMORY_PRESSURE_WATCH", b"MEMORY_PRESSURE_WRITE")
 """systemd's protocol: where to listen, and what to write there first; ours wants nothing written."""
 WORTH_A_LEAF = 0.25
@@ -97,6 +106,9 @@ class Starter:
         if self.wire is not None:
             self.wire.say = say
         self._usual = USUAL
+        self._payloads = Payloads(job, self.files)
+        if settings.kept:
+            self._environment[TASKS] = VERSION
         self._enough = 0  # descriptors that there is room for, for certain
         self.room = Room([job.state_dir, *([_fixed_part(settings.results)] if settings.results is not None else [])])
 
@@ -122,19 +134,57 @@ class Starter:
 
     def start(self, n: int, task: Task) -> Worker:
         """A running worker for the task. Raises SpawnError: the command's fault, or the machine's for the moment."""
+        self._describe(task)
+        streams = self._take_streams(task)
+        try:
+            payload = self._payloads.open(task)
+        except BaseException:
+            self._let_go(streams)
+            raise
+        worker = self._spawn(n, task, streams, payload)
+        self._streams[n] = streams
+        if self._results is None:
+            self.printer.follow(task.number, streams, self._tag_of(task))
+        return worker
+
+    def start_kept(self, n: int, slot: int) -> Hand:
+        """A running worker that serves one task after the other. Raises SpawnError."""
+        place = Task(n, slot=slot)
+        streams = self._take_streams(place)
+        line = Line()
+        try:
+            worker = self._spawn(n, place, streams, os.dup(line.theirs.fileno()))
+        except BaseException:
+            line.close()
+            raise
+        line.started()
+        self._streams[n] = streams
+        worker.task = IDLE
+        return Hand(worker, line, Shared(self.files, streams))
+
+    def _describe(self, task: Task) -> None:
+        """A queue's task, to its worker."""
+        if task.delivery is not None:
+            self._environment[KEY] = task.key.encode("utf-8", "backslashreplace")
+            self._environment[ATTEMPT] = b"%d" % task.attempts
+            self._environment.pop(PAYLOAD, None)
+            if (path := self._payloads.path(task)) is not None:
+                self._environment[PAYLOAD] = path
+
+    def _spawn(self, n: int, task: Task, streams: Streams, payload: int | None) -> Worker:
+        """``payload``: what its stdin is, closed here."""
         job = self._job
         identity = f"{job.run}.{n}"
         self._environment[MARK] = identity.encode()
         self._environment[b"PARALLEL_SEQ"] = b"%d" % task.number  # as GNU parallel has it
         self._environment[b"PARALLEL_JOBSLOT"] = b"%d" % task.slot
-        streams = self._take_streams(task)
         leaf, ask, stdin = self._leaf(identity), None, self._null
         try:
             ask, stdin = self._ask(task.slot, identity)
             pid = spawn(
                 job.template.arguments(task),
                 self._environment,
-                stdin=stdin,
+                stdin=stdin if payload is None else payload,
                 stdout=streams.stdout,
                 stderr=streams.stderr,
                 leaf=leaf,
@@ -149,10 +199,9 @@ class Starter:
         finally:
             if stdin != self._null:
                 os.close(stdin)
+            if payload is not None:
+                os.close(payload)
         started = time.monotonic()
-        self._streams[n] = streams
-        if self._results is None:
-            self.printer.follow(task.number, streams, self._tag_of(task))
         worker = Worker(n, job.run, job.pool, task, Process.child(pid), leaf=leaf, started=started, ask=ask)
         if isinstance(ask, Voice):
             ask.begin(worker)
@@ -219,10 +268,10 @@ class Starter:
     def _tag_of(self, task: Task) -> bytes:
         return b"" if self._tag is None else self._tag.text(task)
 
-    def was_roomless(self, worker: Worker, now: float) -> bool:
-        """A disk that it may have written to was full at some moment of its life."""
+    def was_roomless(self, started: float, now: float) -> bool:
+        """A disk that an attempt may have written to was full at some moment since then."""
         self.room.look(now, soon=True)
-        return self.room.was_full_since(worker.started)
+        return self.room.was_full_since(started)
 
     def finished(  # noqa: PLR0913 - the end of an attempt
         self, worker: Worker, task: Task, now: float, *, shown: bool, roomless: bool = False, receipt: Any = None
@@ -232,6 +281,7 @@ class Starter:
         self._usual += WEIGHT * (min(worker.active(now), 10 * USUAL) - self._usual)
         if isinstance(worker.ask, Voice):
             worker.ask.close()
+        self._payloads.close(task)
         streams = self._streams.pop(worker.n)
         if self._results is None:
             written = self.printer.put(task.number, streams, self._tag_of(task), shown=shown, receipt=receipt)
@@ -243,9 +293,26 @@ class Starter:
         if roomless and not shown:
             self.room.again(worker.started, written)
 
-    def last_words(self, worker: Worker) -> bytes:
-        """Of one that is gone and not `finished` yet."""
-        return last_words(self._streams[worker.n])
+    def part_finished(self, hand: Hand, task: Task, *, shown: bool, receipt: Any = None) -> None:
+        """A kept worker's attempt is over: the same for the part that it has written."""
+        if shown:
+            self.printer.put_part(task.number, hand.output, self._tag_of(task), receipt=receipt)
+        hand.output.begin()
+
+    def gone(self, hand: Hand) -> None:
+        """A kept worker is gone, and has no attempt."""
+        if isinstance(hand.worker.ask, Voice):
+            hand.worker.ask.close()
+        self._streams.pop(hand.worker.n)
+        hand.output.over()
+
+    def last_words(self, worker: Worker, hand: Hand | None = None) -> bytes:
+        """Of its attempt, which is over and not `finished` yet."""
+        return last_words(self._streams[worker.n], hand.output.begins if hand is not None else (0, 0))
+
+    def result(self, worker: Worker) -> bytes | None:
+        """All that it wrote to stdout; None: more than a queue takes."""
+        return whole(self._streams[worker.n].stdout, LARGEST)
 
     def receipts(self) -> Iterator[tuple[Any, int]]:
         """Of tasks whose output is printed, or kept, and the bytes of their stdout; every one comes once."""

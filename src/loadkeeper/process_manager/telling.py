@@ -106,13 +106,13 @@ class Teller:
         if self._told == TOLD + 1:
             self.say(f"more tasks than these {TOLD} have failed; --joblog FILE lists them all")
         elif self._told <= TOLD:
-            how = statement(left.ended_for) if left.ended_for else _how(left)
-            how = f"a disk was full while it ran, so that its output may be cut ({how})" if roomless else how
+            told = statement(left.ended_for) if left.ended_for else how(left)
+            told = f"a disk was full while it ran, so that its output may be cut ({told})" if roomless else told
             if task.failures > 1:
-                how += f", after {task.failures} tries"
+                told += f", after {task.failures} tries"
             if said and (task.failures > 1 or self._job.settings.results is not None):
-                how += f"; it said last: {readable(said.splitlines()[-1], WORDS)}"
-            self.say(f"{task_name(task)} {'is buried' if outcome is Outcome.BURIED else 'failed'}: {how}")
+                told += f"; it said last: {readable(said.splitlines()[-1], WORDS)}"
+            self.say(f"{task_name(task)} {'is buried' if outcome is Outcome.BURIED else 'failed'}: {told}")
 
     def left(self, left: Sequence[Left]) -> None:
         """Processes that outlive the run."""
@@ -212,7 +212,7 @@ def _sayings(workers: Iterable[Worker]) -> list[str]:
     """``task 3 (a.wav): 40 %, page 12``, of the first few that say something."""
     told = []
     for worker in workers:
-        words = worker.ask.words if worker.ask is not None else Words()
+        words = worker.words if worker.ask is None or worker.words != Words() else worker.ask.words
         said = saying(words.progress, readable(words.text.encode(), WORDS))
         if said and isinstance(worker.task, Task):
             told.append(f"{task_name(worker.task)}: {said}")
@@ -242,10 +242,12 @@ def worker_name(worker: Worker) -> str:
     """A worker as messages name it: `worker 3f9a12c4.7 of task 3 (a.wav), pid 4711`."""
     task = worker.task
     assert isinstance(task, Task)
+    if not task.number:
+        return f"worker {worker.id}, pid {worker.process.pid}"
     return f"worker {worker.id} of {task_name(task)}, pid {worker.process.pid}"
 
 
-def _how(left: Exit) -> str:
+def how(left: Exit) -> str:
     if left.code < 0:
         return "its exit code is unknown: something in this process has waited for any child, as os.wait() does"
     if not left.signal:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import LoadkeeperError, UsageError
+from ..linux.wake import Wake
 from ..model import Limits as ModelLimits
-from ..obey.wake import Wake
 from ..preparing import check_places, check_program, done_before, run_of
 from ..process_manager import Loop
 from ..process_manager.job import Job

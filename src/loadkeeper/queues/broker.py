@@ -61,6 +61,7 @@ class Delivery(Struct, eq=False):
     past: Past = field(default_factory=Past)
     lost: bool = False  # the broker gives it out again, for the connection that held it is gone
     server: Any = None
+    at: float = 0.0  # when it came, seconds of CLOCK_MONOTONIC
     fields: Any = None  # of the message as it came, for a copy of it
 
 

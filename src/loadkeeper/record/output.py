@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 CHUNK = 1 << 18
 PATIENCE = 0.1
@@ -25,6 +25,8 @@ BOUND = 64 << 20
 """Bytes that may wait for a slow reader; beyond, nothing new is started until it has caught up."""
 LAST = 1000
 """Bytes of its output that are kept of a task that has failed for good."""
+CUT = 1 << 20
+"""Bytes from which on the file of a worker that serves many tasks is emptied once all of it is printed."""
 KEPT_OPEN = 256
 """Outputs that wait for their turn in files of their own; the others share one, or descriptors run out."""
 
@@ -98,18 +100,68 @@ class OutputFiles:
 class Output:
     """What one attempt wrote, or is writing."""
 
-    __slots__ = ("begins", "number", "places", "receipt", "shown", "sizes", "spooled", "streams", "tag")
+    __slots__ = ("begins", "home", "number", "places", "receipt", "shown", "sizes", "streams", "tag")
 
     def __init__(self, number: int, streams: Streams, tag: bytes = b"") -> None:
         self.number = number
         self.streams = streams
         self.begins = (0, 0)  # where each stream begins in its file
-        self.spooled = False  # the file is shared
+        self.home: Home | None = None  # whose the files are, where it has but a part of them
         self.tag = tag  # put before each line
         self.places = [0, 0]  # bytes of each stream that are printed
         self.sizes: tuple[int, int] = (0, 0)  # bytes of each, once it is over
         self.shown = True  # False: its task is done again, and what it wrote is not printed
         self.receipt: Any = None  # of whoever wants to know that it is out
+
+
+class Home(Protocol):
+    """Whose files hold several outputs. Called in the printer's thread, under its lock."""
+
+    def give(self, output: Output) -> None:
+        """It was printed."""
+
+
+class Shared:
+    """The files of a worker that serves many tasks: what each has written is a part of them."""
+
+    def __init__(self, files: OutputFiles, streams: Streams) -> None:
+        self._files = files
+        self.streams = streams
+        self.begins = (0, 0)  # of the part that is being written
+        self._out = 0  # parts that are not printed yet
+        self._over = False
+
+    def sizes(self) -> tuple[int, int]:
+        """Bytes of the part that is being written."""
+        ends = [os.fstat(descriptor).st_size for descriptor in self.streams]
+        return max(0, ends[0] - self.begins[0]), max(0, ends[1] - self.begins[1])
+
+    def begin(self) -> None:
+        """Another part. What is printed is cut off now and then."""
+        ends = [os.fstat(descriptor).st_size for descriptor in self.streams]
+        if max(ends) > CUT and not self._out:
+            for descriptor in self.streams:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(descriptor, 0)
+            ends = [0, 0]
+        self.begins = (ends[0], ends[1])
+
+    def lend(self) -> None:
+        """The part will be printed."""
+        self._out += 1
+
+    def give(self, output: Output) -> None:
+        self._out -= 1
+        self._close()
+
+    def over(self) -> None:
+        """The worker is gone."""
+        self._over = True
+        self._close()
+
+    def _close(self) -> None:
+        if self._over and not self._out:
+            self._files.drop(self.streams)
 
 
 class Spool:
@@ -122,7 +174,7 @@ class Spool:
 
     def take(self, output: Output) -> bool:
         """Copy it there and give its own files back. False: it is big, or there is no room: it stays where it is."""
-        if max(output.sizes) > CHUNK or any(output.places):
+        if max(output.sizes) > CHUNK or any(output.places) or output.home is not None:
             return False
         try:
             if self._file is None:
@@ -134,7 +186,7 @@ class Spool:
         except OSError:
             return False
         self._files.give(output.streams, output.sizes)
-        output.streams, output.begins, output.spooled = Streams(self._file, self._file), begins, True
+        output.streams, output.begins, output.home = Streams(self._file, self._file), begins, self
         self._end += sum(output.sizes)
         self._inside += 1
         return True
@@ -238,6 +290,27 @@ class Printer:
             self._wake.notify()
         return sizes[0]
 
+    def put_part(self, number: int, shared: Shared, tag: bytes = b"", *, receipt: Any = None) -> int:
+        """An attempt of a worker that lives on is over: print the part that it has written. Bytes of its stdout come
+        back."""
+        sizes = shared.sizes()
+        if not any(sizes) and self._taker is None:
+            self.skip(number)
+            if receipt is not None:
+                self._receipts.append((receipt, 0))
+            return 0
+        with self._wake:
+            output = Output(number, shared.streams, tag)
+            output.begins, output.sizes, output.home, output.receipt = shared.begins, sizes, shared, receipt
+            shared.lend()
+            if self._ordered:
+                self._hold(number, output)
+                self._release()
+            else:
+                self._print(output)
+            self._wake.notify()
+        return sizes[0]
+
     def skip(self, number: int) -> None:
         """Nothing is printed under this number."""
         if self._ordered:
@@ -284,7 +357,7 @@ class Printer:
             output = self._held.pop(self._next)
             self._next += 1
             if output is not None:
-                self._open -= not output.spooled
+                self._open -= output.home is not self._spool
                 self._print(output)
 
     def _print(self, output: Output) -> None:
@@ -315,8 +388,8 @@ class Printer:
             self._acknowledge(batch)
             with self._wake:
                 for output in batch:
-                    if output.spooled:
-                        self._spool.give(output)
+                    if output.home is not None:
+                        output.home.give(output)
                     else:
                         self._files.give(output.streams, output.sizes)
                     self._waiting -= sum(output.sizes)
@@ -352,7 +425,7 @@ class Printer:
         """What is new in both streams; of a living one complete lines only."""
         for number, (source, target) in enumerate(zip(output.streams, self._targets, strict=True)):
             begin = output.begins[number]
-            size = output.sizes[number] if output.spooled else os.fstat(source).st_size
+            size = output.sizes[number] if output.home is not None else os.fstat(source).st_size
             while self.broken is None and (place := output.places[number]) < size:
                 chunk = os.pread(source, min(CHUNK, size - place), begin + place)
                 if not whole:
@@ -382,6 +455,14 @@ class Printer:
                 return
 
 
+def whole(descriptor: int, most: int) -> bytes | None:
+    """All that a file holds; None: that is more than ``most`` bytes. Raises OSError."""
+    size = os.fstat(descriptor).st_size
+    if size > most:
+        return None
+    return b"".join(os.pread(descriptor, min(CHUNK, size - place), place) for place in range(0, size, CHUNK))
+
+
 def _whole(output: Output) -> tuple[bytes, bytes]:
     """Of both streams. Raises OSError."""
     stdout, stderr = (
@@ -391,11 +472,11 @@ def _whole(output: Output) -> tuple[bytes, bytes]:
     return stdout, stderr
 
 
-def last_words(streams: Streams) -> bytes:
+def last_words(streams: Streams, begins: tuple[int, int] = (0, 0)) -> bytes:
     """The end of what was written to stderr, or to stdout where nothing was, from the beginning of a line."""
-    for descriptor in (streams.stderr, streams.stdout):
-        size = os.fstat(descriptor).st_size
-        end = os.pread(descriptor, LAST, max(0, size - LAST)).rstrip() if size else b""
+    for descriptor, begin in ((streams.stderr, begins[1]), (streams.stdout, begins[0])):
+        size = os.fstat(descriptor).st_size - begin
+        end = os.pread(descriptor, min(size, LAST), begin + max(0, size - LAST)).rstrip() if size > 0 else b""
         if end:
             return end if size <= LAST else end[end.find(b"\n") + 1 :]
     return b""

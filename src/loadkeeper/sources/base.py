@@ -1,8 +1,12 @@
-"""The seam to where tasks come from. One contract for a count, a list of commands and, later, queues."""
+"""The seam to where tasks come from. One contract for a count, a list of commands, and queues."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from msgspec import Struct
+
+SHOWN = 4096
+"""Bytes of a queue's payload that people, job log and journal get; a payload may have megabytes."""
 
 
 class Task(Struct):
@@ -18,12 +22,29 @@ class Task(Struct):
     kernel_kills: int = 0  # ... by the kernel
     roomless: int = 0  # ... ended while a disk was full
     crowded: int = 0  # ... failed while no process could be made
+    postponed: int = 0  # ... said that they should be tried later
     floor: int = 0  # bytes: 1.5 x what it held when it was last ended
+    key: str = ""  # the same each time that a queue delivers it, to whatever node
+    delivery: Any = None  # the queue's own
 
     @property
     def value(self) -> bytes:
         """All of them, for people, job log and journal."""
-        return self.values[0] if len(self.values) == 1 else b" ".join(self.values)
+        whole = self.values[0] if len(self.values) == 1 else b" ".join(self.values)
+        return whole if self.delivery is None or len(whole) <= SHOWN else whole[:SHOWN]
+
+    @property
+    def payload(self) -> bytes:
+        """Of a queue's task."""
+        return self.values[0] if self.values else b""
+
+
+class Burial(Struct, frozen=True):
+    """Why a task is put aside. ``need``: bytes; it can never fit on this node, and may on a bigger one."""
+
+    why: str
+    said: bytes = b""  # the end of what it wrote
+    need: int | None = None
 
 
 class Source(ABC):
@@ -34,7 +55,12 @@ class Source(ABC):
     """
 
     fault: str | None = None
-    """Why tasks are missing though there should be more, for people."""
+    """Why tasks are missing though there should be more, for people: the run ends by it."""
+    trouble: str = ""
+    """Why no tasks come at the moment, for people; it is tried again."""
+    patience: float | None = None
+    """Seconds that a task may be held which cannot be started here: then it goes back, for others may start it. None:
+    nobody else would."""
 
     @abstractmethod
     def waiting(self) -> int | None:
@@ -52,24 +78,36 @@ class Source(ABC):
     def exhausted(self) -> bool:
         """True once nothing waits and nothing can come any more, except what is given back."""
 
-    def keep(self, task: Task) -> None:  # noqa: B027 - most sources need not
-        """Called now and then while a task is held, paused too: a broker's claim is kept fresh."""
+    def want(self, count: int) -> None:  # noqa: B027 - a list need not be told
+        """So many tasks could be started now or in a moment: a queue is asked for no more than that."""
 
     @abstractmethod
-    def done(self, task: Task) -> None:
-        """The task is done; it leaves the source."""
+    def done(self, task: Task, result: bytes = b"") -> None:
+        """The task is done; it leaves the source. ``result``: where `wants_result`."""
 
     @abstractmethod
     def give_back(self, task: Task) -> None:
         """The task is returned unharmed: it comes again, before what has not been taken yet."""
 
     @abstractmethod
-    def bury(self, task: Task) -> None:
+    def bury(self, task: Task, burial: Burial) -> None:
         """The task is put aside for a person to look at; it leaves the source."""
 
+    def wants_result(self, task: Task) -> bool:
+        """Somebody waits for what it writes to stdout."""
+        return False
+
+    def progress(self, task: Task, fraction: float | None, text: str) -> None:  # noqa: B027
+        """How far it is, for whoever waits for it."""
+
     def deadline(self, task: Task) -> float | None:
-        """Seconds a task may stay unanswered, counted from its delivery; ``None``: as long as it takes."""
+        """Seconds of CLOCK_MONOTONIC until which it must be answered, or others are given it too; ``None``: it may take
+        as long as it takes."""
         return None
 
-    def close(self) -> None:  # noqa: B027
+    def told(self) -> str:
+        """What should be known at the end, for people; empty: nothing."""
+        return ""
+
+    def close(self) -> None:
         """Let go of everything; what is held goes back where a queue can take it back."""

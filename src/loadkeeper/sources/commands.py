@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import cycle, islice
 from math import prod
 
-from .base import Source, Task
+from .base import Burial, Source, Task
 
 Row = tuple[bytes, ...]
 """The values of one task."""
@@ -102,13 +102,13 @@ class Values(Source):
     def exhausted(self) -> bool:
         return self.waiting() == 0
 
-    def done(self, task: Task) -> None:
+    def done(self, task: Task, result: bytes = b"") -> None:
         pass
 
     def give_back(self, task: Task) -> None:
         self._returned.append(task)
 
-    def bury(self, task: Task) -> None:
+    def bury(self, task: Task, burial: Burial) -> None:
         pass
 
 
@@ -158,13 +158,13 @@ class Fed(Source):
     def exhausted(self) -> bool:
         return self._ended and not self._ready and not self._returned
 
-    def done(self, task: Task) -> None:
+    def done(self, task: Task, result: bytes = b"") -> None:
         pass
 
     def give_back(self, task: Task) -> None:
         self._returned.append(task)
 
-    def bury(self, task: Task) -> None:
+    def bury(self, task: Task, burial: Burial) -> None:
         pass
 
     def close(self) -> None:

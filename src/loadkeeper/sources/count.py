@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from .base import Source, Task
+from .base import Burial, Source, Task
 
 
 class Count(Source):
@@ -30,11 +30,11 @@ class Count(Source):
     def exhausted(self) -> bool:
         return self.waiting() == 0
 
-    def done(self, task: Task) -> None:
+    def done(self, task: Task, result: bytes = b"") -> None:
         pass
 
     def give_back(self, task: Task) -> None:
         self._returned.append(task)
 
-    def bury(self, task: Task) -> None:
+    def bury(self, task: Task, burial: Burial) -> None:
         pass

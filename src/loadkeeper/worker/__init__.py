@@ -8,10 +8,16 @@
         checkpoint()  # pauses here; raises Terminated here
         work(part)
 
-Outside Loadkeeper all of it does nothing. The protocol is docs/checkpoint.md; nothing else of Loadkeeper is imported.
+A kept worker (`loadkeeper run --queue URL --kept`) gets one task after the other::
+
+    for task in tasks():
+        work(task.body)
+
+Outside Loadkeeper all of it does nothing, but that `tasks` reads lines from stdin. The protocol is docs/checkpoint.md; nothing else of Loadkeeper is imported.
 """
 
 from .checkpoints import checkpoint, memory_need, progress
+from .tasks import Task, tasks
 from .terminated import Terminated
 
-__all__ = ["Terminated", "checkpoint", "memory_need", "progress"]
+__all__ = ["Task", "Terminated", "checkpoint", "memory_need", "progress", "tasks"]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .program.outcome import Outcome as Outcome
     from .program.outcome import RunFailed as RunFailed
     from .program.progress import Progress as Progress
+    from .program.queue import Queue as Queue
     from .roster import Roster as Roster
 
 __version__ = "0.1.0"
@@ -33,6 +34,7 @@ _HANDED_ON = {
     "PlaceError": "errors",
     "ProcessManager": "program.manager",
     "Progress": "program.progress",
+    "Queue": "program.queue",
     "Roster": "roster",
     "RunFailed": "program.outcome",
     "UsageError": "errors",

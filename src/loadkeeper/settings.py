@@ -69,6 +69,11 @@ class QueueSettings(Struct, frozen=True, kw_only=True):
     own: bool = False  # workers fetch for themselves
 
 
+def is_an_argument(queue: QueueSettings) -> bool:
+    """The payload of a task stands in its worker's command."""
+    return queue.payload is Payload.ARGUMENT and not (queue.kept or queue.own)
+
+
 class RunSettings(Struct, frozen=True, kw_only=True):
     """How a run treats its tasks, and what it may do to the node."""
 

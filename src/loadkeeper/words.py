@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .errors import SettingsError, UsageError
-from .model import GAUGES, Limits, Lines
+from .model import GAUGES, Limits, Lines, PauseMode
 from .sense.capacity import capacity
-from .settings import Halt, Recycle, When
+from .settings import Halt, Payload, QueueSettings, Recycle, When
 from .units import parse_number, parse_share, parse_some_duration, parse_some_size
 
 
@@ -166,3 +166,69 @@ def parse_recycle(text: str) -> Recycle:
             raise SettingsError(f"{part.strip()!r} says no end of a worker; write tasks=1000,age=1h,memory=1G")
         found[name] = readers[name](value)
     return Recycle(**found)
+
+
+# ------------------------------------------------------------------------------------------------------------- queues
+
+
+TRIES, TRIES_OF_A_QUEUE = 1, 3
+RETRY_DELAY, RETRY_DELAY_OF_A_QUEUE = 0.25, 1.0
+
+
+def tries_of(queue: QueueSettings | None, given: int | None) -> int:
+    """Attempts before a task has failed for good. A worker that fetches for itself is started anew by its backlog."""
+    if queue is not None and queue.own:
+        return 1
+    return given or (TRIES if queue is None else TRIES_OF_A_QUEUE)
+
+
+def retry_delay_of(queue: QueueSettings | None, given: float | None) -> float:
+    """Seconds."""
+    if given is not None:
+        return given
+    return RETRY_DELAY if queue is None else RETRY_DELAY_OF_A_QUEUE
+
+
+def pause_of(queue: QueueSettings | None, given: PauseMode | None) -> PauseMode:
+    """Whoever fetches for itself is only asked: a signal would stop its heartbeats to the broker."""
+    if given is not None:
+        return given
+    return PauseMode.ASK if queue is not None and queue.own else PauseMode.AUTO
+
+
+def queue_settings(given: Mapping[str, Any]) -> QueueSettings | None:
+    """Raises UsageError."""
+    url = given.get("queue")
+    named = [name for name in ("until_empty", "kept", "self_fetching", "recycle") if given.get(name)]
+    if url is None:
+        if named:
+            raise UsageError(f"--{named[0].replace('_', '-')} says how a queue is served; name it: --queue URL")
+        return None
+    fields = {"self_fetching": "own"}
+    names = ("until_empty", "payload", "kept", "recycle", "idle", "self_fetching")
+    settings = QueueSettings(url=url, **{fields.get(name, name): given[name] for name in names if name in given})
+    _check_queue(settings, given)
+    return settings
+
+
+def _check_queue(queue: QueueSettings, given: Mapping[str, Any]) -> None:
+    if queue.kept and queue.own:
+        raise UsageError("--kept and --self-fetching are two ways; a worker gets its tasks from us, or fetches them")
+    if (queue.kept or queue.own) and queue.payload is not Payload.ARGUMENT:
+        raise UsageError(
+            f"--payload says how a process for one task gets it; with --{_way(queue)} it is not started for one"
+        )
+    if queue.recycle != Recycle() and not queue.kept:
+        raise UsageError("--recycle is for --kept workers: a process for each task is always fresh")
+    if queue.kept and given.get("results") is not None:
+        raise UsageError("--results keeps a process's output by task; with --kept it is printed, or sent as the result")
+    if queue.kept and given.get("line_buffer"):
+        raise UsageError("--line-buffer prints lines as they come; with --kept output is printed task by task")
+    if queue.payload is Payload.STDIN and given.get("checkpoint") is not None:
+        raise UsageError("--checkpoint zmq:// speaks on the workers' stdin; with it give --payload file or argument")
+    if given.get("halt") is not None and given["halt"].share is not None:
+        raise UsageError("--halt with a share needs to know all tasks, and nobody knows how many a queue will have")
+
+
+def _way(queue: QueueSettings) -> str:
+    return "kept" if queue.kept else "self-fetching"

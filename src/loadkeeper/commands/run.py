@@ -14,7 +14,7 @@ from ..model import PauseMode
 from ..preparing import check_places, check_program, done_before, exported_functions, queue_of, run_of
 from ..record import joblog
 from ..sense.capacity import capacity
-from ..settings import Payload, RunSettings, check_limits
+from ..settings import Payload, QueueSettings, RunSettings, check_limits, is_an_argument
 from ..sources.placeholders import Syntax
 from ..sources.template import Template
 from . import inputs, origins
@@ -247,7 +247,7 @@ def run(words: tuple[str, ...], arg_file: tuple[str, ...], **options: Any) -> in
         values = inputs.Tasks(queue_of(queue, settings.limits, node.memory))
     else:
         values = inputs.tasks(given, options["tasks"], inputs.cut(options), counted=_needs_total(settings))
-    template = _template(command, values, options)
+    template = _template(command, values, options, queue)
     check_program(template)
     check_places(settings, template)
     before = done_before(settings)
@@ -268,19 +268,14 @@ def _check_alone(options: dict[str, Any], given: Sequence[inputs.Input]) -> None
             raise UsageError(f"--{name.replace('_', '-')} says something of a list of values, and --queue has none")
 
 
-def _is_fed_otherwise(options: dict[str, Any]) -> bool:
-    """The payload is no argument."""
-    return options["queue"] is not None and (
-        options["kept"] or options["self_fetching"] or options["payload"] != Payload.ARGUMENT.value
-    )
-
-
 def _needs_total(settings: RunSettings) -> bool:
     """Whether nothing can begin before all tasks are known: `--halt` with a share of them, as GNU parallel has it."""
     return settings.halt is not None and settings.halt.share is not None
 
 
-def _template(command: Sequence[str], values: inputs.Tasks, options: dict[str, Any]) -> Template:
+def _template(
+    command: Sequence[str], values: inputs.Tasks, options: dict[str, Any], queue: QueueSettings | None
+) -> Template:
     """Raises UsageError."""
     if options["shell"] and options["quote"]:
         raise UsageError("--shell and --quote contradict each other: a line for the shell, or words that meet none")
@@ -291,7 +286,7 @@ def _template(command: Sequence[str], values: inputs.Tasks, options: dict[str, A
             raise UsageError(f"{word!r}: {{= perl =}} is not there; cut the value in a line for the shell instead")
     return Template.parse(
         [os.fsencode(word) for word in command],
-        valued=options["tasks"] is None and not _is_fed_otherwise(options),
+        valued=options["tasks"] is None and (queue is None or is_an_argument(queue)),
         shell=True if options["shell"] else False if options["quote"] else None,
         syntax=Syntax(os.fsencode(options["replace"]), values.names, exported_functions(os.environb)),
     )

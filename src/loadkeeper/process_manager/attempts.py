@@ -3,6 +3,7 @@
 import errno
 import math
 import time
+from typing import NamedTuple
 
 from ..act.worker import Exit, Worker
 from ..linux.spawn import MachineFull, SpawnError
@@ -11,7 +12,7 @@ from ..model import Outcome, Reason, TaskCounts, Verdict, WorkerState
 from ..obey.acting import Actor
 from ..obey.crew import Crew
 from ..obey.demand import Demand
-from ..obey.fate import LATER, Judge, Judgement
+from ..obey.fate import LATER, Judge
 from ..obey.reports import Reports
 from ..record.events import EventLog
 from ..record.sentences import statement
@@ -50,6 +51,18 @@ WEIGHT = 0.1
 """Of the newest attempt in what is usual."""
 EXITED = Exit(0, 0, 0, 0.0, None, False)
 """How a kept worker's attempt ends that it answers itself; its code says the rest."""
+
+
+class End(NamedTuple):
+    """How an attempt ended, and what it said; ``wait``: seconds after which it wants to be tried again."""
+
+    outcome: Outcome
+    again: bool
+    left: Exit
+    result: bytes
+    said: bytes
+    bury: bool
+    wait: float | None
 
 
 class Attempts:
@@ -305,9 +318,9 @@ class Attempts:
         self._conclude(attempt, EXITED._replace(code=code), now, hand=hand, lives=True, content=content, wait=seconds)
         assert self.kept is not None
         self.kept.over(hand, now)
-        if hand.free and not self._halting.over and not self.held:
-            if (task := self._again.take(now) or self._take()) is not None:
-                self._give(hand, task)
+        goes_on = hand.free and not self._halting.over and not self.held
+        if goes_on and (task := self._again.take(now) or self._take()) is not None:
+            self._give(hand, task)
 
     def _conclude(  # noqa: PLR0913 - all that is known of its end
         self,
@@ -354,10 +367,10 @@ class Attempts:
             self.starter.part_finished(hand, task, shown=not again, receipt=ended)
         if ended is not None and self._job.settings.keep_order:
             self._teller.settled(ended)  # its output may wait for long
-        postponed = again and left.code == LATER and self._queued and left.ended_for is None
-        self._settle(task, Judgement(outcome, again), active, now, postponed=postponed, wait=wait)
+        end = End(outcome, again, left, result, said, bury, wait)
+        self._settle(task, end, active, now)
         if not again:
-            self._fate(task, outcome, left, result, said, bury=bury)
+            self._fate(task, end)
             self._may_halt(task, outcome, left)
         return outcome
 
@@ -376,38 +389,37 @@ class Attempts:
         self.crowd.look(now, len(self._crew), soon=True)
         return self.crowd.refused_since(started)
 
-    def _settle(  # noqa: PLR0913 - how it is tried again
-        self, task: Task, judged: Judgement, active: float, now: float, *, postponed: bool, wait: float | None
-    ) -> None:
+    def _settle(self, task: Task, end: End, active: float, now: float) -> None:
         """What comes again is kept here until there is room."""
-        failed = judged.outcome is Outcome.FAILED
+        failed = end.outcome is Outcome.FAILED
         if failed and active < AT_ONCE:
             self._brake.failed_at_once(now)
         else:
             self._brake.went()
-        if not judged.again:
+        if not end.again:
             return
         if failed:
             self._again.failed(task, active, now)
-        elif postponed:
-            self._again.postponed(task, now, wait)
+        elif self._queued and end.left.code == LATER and end.left.ended_for is None:
+            self._again.postponed(task, now, end.wait)
         else:
             self._again.given_back(task, now)
 
-    def _fate(self, task: Task, outcome: Outcome, left: Exit, result: bytes, said: bytes, *, bury: bool) -> None:
+    def _fate(self, task: Task, end: End) -> None:
         """Tell the source what became of its task."""
         self._warned.discard(task.number)
-        if outcome is Outcome.DONE:
-            self._job.source.done(task, result)
+        if end.outcome is Outcome.DONE:
+            self._job.source.done(task, end.result)
             return
-        why = statement(left.ended_for) if left.ended_for else how(left)
+        ended = end.left.ended_for
+        why = statement(ended) if ended else how(end.left)
         if task.failures > 1:
             why += f", after {task.failures} tries"
         need = None
-        if bury and left.ended_for is not None and left.ended_for.reason is not Reason.CAP:
-            need = max(task.floor, int(left.ended_for.need or 0), int(left.ended_for.held or 0))
+        if end.bury and ended is not None and ended.reason is not Reason.CAP:
+            need = max(task.floor, int(ended.need or 0), int(ended.held or 0))
             why = f"it never fits here: {why}"
-        self._job.source.bury(task, Burial(masked(why), said, need))
+        self._job.source.bury(task, Burial(masked(why), end.said, need))
 
     # --------------------------------------------------------------------------------------------- what others may do
 
@@ -443,8 +455,8 @@ class Attempts:
             self._warned.add(task.number)
             if attempt.worker.state is not WorkerState.ENDING:
                 self._teller.say(
-                    f"{task_name(task)} runs for longer than its broker waits for an answer: others may be given it, too; "
-                    "raise consumer_timeout at the broker and in the URL"
+                    f"{task_name(task)} runs for longer than its broker waits for an answer: others may be given it, "
+                    "too; raise consumer_timeout at the broker and in the URL"
                 )
 
     def leave(self) -> None:

@@ -108,7 +108,7 @@ class Kept:
         hand.weigh_at = now + WEIGHED
         return resident(hand.worker.process.pid) > recycle.memory
 
-    # ------------------------------------------------------------------------------------------------ what a worker says
+    # ----------------------------------------------------------------------------------------------- what a worker says
 
     def _readable(self, hand: Hand) -> None:
         if hand.line.unsent and hand.line.flush() and hand.listening:
@@ -136,7 +136,7 @@ class Kept:
             self._blamed.add(hand.worker.n)
             self._say(f"worker {hand.worker.id} does not keep to the protocol: {why}")
 
-    # -------------------------------------------------------------------------------------------------------- they leave
+    # ------------------------------------------------------------------------------------------------------- they leave
 
     def _deafen(self, hand: Hand) -> None:
         if hand.listening:

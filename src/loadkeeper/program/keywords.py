@@ -10,10 +10,20 @@ import msgspec
 
 from ..errors import SettingsError
 from ..model import Limits, PauseMode
-from ..settings import Halt, RunSettings, parse_wire
+from ..settings import Halt, Payload, QueueSettings, Recycle, RunSettings, parse_wire
 from ..units import parse_duration, parse_number, parse_some_duration
-from ..words import parse_halt, parse_jobs, parse_positive, parse_sensor
-from .arguments import Faults, figure, flag, optional, path, shown, text
+from ..words import (
+    parse_halt,
+    parse_jobs,
+    parse_positive,
+    parse_recycle,
+    parse_sensor,
+    pause_of,
+    queue_settings,
+    retry_delay_of,
+    tries_of,
+)
+from .arguments import Faults, figure, flag, optional, path, shown, text, words
 from .limits import Limits as Words
 
 
@@ -65,6 +75,13 @@ def _sensors(value: object) -> dict[str, str | None]:
     return dict(parse_sensor(name if line is None else f"{name}={text(line)}") for name, line in value.items())
 
 
+def _recycle(value: object) -> Recycle:
+    """``"tasks=1000,age=1h"``, or a mapping of the same."""
+    if isinstance(value, Mapping):
+        return parse_recycle(",".join(f"{name}={words(one)}" for name, one in value.items()))
+    return parse_recycle(text(value))
+
+
 def _nothing_for_none(value: object) -> str:
     return "" if value is None else _name(value)
 
@@ -98,11 +115,21 @@ KEYWORDS = {
     "json": Keyword("json", flag),
 }
 """What is read by a parser of its own."""
+QUEUE: dict[str, Callable[[object], Any]] = {
+    "queue": text,
+    "until_empty": flag,
+    "payload": lambda value: Payload(_one_of(*(how.value for how in Payload))(value)),
+    "kept": flag,
+    "recycle": _recycle,
+    "idle": figure(parse_some_duration),
+    "self_fetching": flag,
+}
+"""How a queue is served, by the names of the command line."""
 
 
 def _others() -> dict[str, Keyword]:
     """Every other setting, by its type."""
-    taken = {keyword.field for keyword in KEYWORDS.values()} | {"limits"}
+    taken = {keyword.field for keyword in KEYWORDS.values()} | {"limits", "queue"}
     return {
         field.name: Keyword(field.name, _by_type(field.type))
         for field in msgspec.structs.fields(RunSettings)
@@ -120,17 +147,34 @@ def _by_type(kind: Any) -> Callable[[object], Any]:
     return read
 
 
+def _of_a_queue(given: Mapping[str, Any], faults: Faults) -> dict[str, QueueSettings | None]:
+    read: dict[str, Any] = {name: given[name] for name in ("results", "line_buffer", "checkpoint") if given.get(name)}
+    for name, reader in QUEUE.items():
+        if given.get(name) is not None:
+            with faults.of(name):
+                read[name] = reader(given[name])
+    with faults.of("queue"):
+        return {"queue": queue_settings(read)}
+    return {"queue": None}
+
+
 def settings_of(limits: Limits, given: Mapping[str, Any], faults: Faults) -> RunSettings:
     """What cannot be read is added to the faults. Quiet unless something else is said: a library prints no progress."""
     known = {**KEYWORDS, **_others()}
-    read: dict[str, Any] = {"quiet": True}
+    read: dict[str, Any] = {"quiet": True, **_of_a_queue(given, faults)}
     for name, value in given.items():
+        if name in QUEUE:
+            continue
         keyword = known.get(name)
         if keyword is None:
             faults.add(name, f"is no argument; {_instead(name, known)}")
             continue
         with faults.of(name):
             read[keyword.field] = keyword.read(value)
+    queue = read["queue"]
+    read["tries"] = tries_of(queue, read.get("tries"))
+    read["retry_delay"] = retry_delay_of(queue, read.get("retry_delay"))
+    read["pause"] = pause_of(queue, read.get("pause"))
     settings = RunSettings(limits=limits, **read)
     for name in limits.gauges.keys() - settings.sensors.keys():
         if not name.startswith("pressure."):

@@ -14,7 +14,7 @@ from ..process_manager.job import Job
 from ..process_manager.wake import Order, Orders
 from ..record.joblog import Logged
 from ..sense.capacity import capacity
-from ..settings import check_limits
+from ..settings import RunSettings, check_limits
 from . import guest
 from .arguments import Faults, as_arguments
 from .callbacks import Call, Callbacks, safely
@@ -37,8 +37,8 @@ class ProcessManager:
     """A command, what it is to be done for, and limits; `manage` does it.
 
     One of ``tasks`` (so many workers, each of which finds its own work), ``values`` (a worker for each: text, bytes,
-    paths, numbers; tuples for `{1}` `{2}`) and ``commands`` says what is to be done. A command is a list of words,
-    which meets no shell, or one string as on the command line.
+    paths, numbers; tuples for `{1}` `{2}`), ``commands`` and ``queue`` (a URL) says what is to be done. A command is a
+    list of words, which meets no shell, or one string as on the command line.
 
     Every other keyword is an option of `loadkeeper run`: ``jobs``, ``retries``, ``timeout``, ``halt``, ``joblog`` and
     so on, text or number; the limits stand in ``limits``. Raises UsageError with everything that is wrong."""
@@ -81,6 +81,13 @@ class ProcessManager:
         self._error: BaseException | None = None
         self.outcome: Outcome | None = None
         """What came of the run; None until it is over."""
+
+    @classmethod
+    def of(cls, command: Command, settings: RunSettings, **arguments: Any) -> "ProcessManager":
+        """One whose settings are understood already, as those of the command line are."""
+        made = cls(command, **arguments)
+        made._settings = settings
+        return made
 
     # ------------------------------------------------------------------------------------------------------- to run it
 

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ..errors import SettingsError
-from ..preparing import exported_functions
+from ..preparing import exported_functions, queue_of
 from ..saying import LOGGER
-from ..settings import RunSettings
+from ..sense.capacity import capacity
+from ..settings import QueueSettings, RunSettings, is_an_argument
 from ..sources.base import Source
 from ..sources.commands import Fed, Row
 from ..sources.commands import Values as Known
@@ -44,16 +45,21 @@ class Work(NamedTuple):
 def work_of(asked: Asked, settings: RunSettings, faults: Faults) -> Work | None:
     """None: there are faults."""
     command, tasks, values, commands = asked
-    given = [name for name, one in (("tasks", tasks), ("values", values), ("commands", commands)) if one is not None]
+    named = (("tasks", tasks), ("values", values), ("commands", commands), ("queue", settings.queue))
+    given = [name for name, one in named if one is not None]
     if len(given) != 1:
         how = "are given, and each names the tasks; give one of them" if given else "is needed: what is to be done?"
-        faults.add(" and ".join(given) or "tasks, values or commands", how)
+        faults.add(" and ".join(given) or "tasks, values, commands or queue", how)
         return None
     if commands is not None:
         return _of_commands(command, commands, settings, faults)
-    template = None
+    template, queue = None, settings.queue
     with faults.of("command"):
-        template = template_of(command, valued=tasks is None)
+        template = template_of(command, valued=tasks is None and (queue is None or is_an_argument(queue)))
+    if queue is not None:
+        if settings.resume or settings.resume_failed:
+            faults.add("resume", "says what a list has done, and a queue knows that itself")
+        return Work(template, _from_queue(queue, settings)) if template else None
     with faults.of(given[0]):
         if tasks is not None:
             count = parse_count(words(tasks))
@@ -61,6 +67,15 @@ def work_of(asked: Asked, settings: RunSettings, faults: Faults) -> Work | None:
         source = _source(values, "values", _row, settings)
         return Work(template, source) if template else None
     return None
+
+
+def _from_queue(queue: QueueSettings, settings: RunSettings) -> MakeSource:
+    """The broker is asked when the run begins. Raises QueueError there."""
+
+    def make(wake: Callable[[], None]) -> Source:
+        return queue_of(queue, settings.limits, capacity().memory)(wake)
+
+    return make
 
 
 def template_of(command: object, *, valued: bool) -> Template:

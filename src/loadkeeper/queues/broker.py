@@ -23,7 +23,7 @@ LARGEST = 64 << 20
 
 
 class QueueError(LoadkeeperError):
-    """A broker said no, and would again: wrong credentials, a version that is too old, a right that is missing."""
+    """A broker said no, and would again: wrong credentials, a version that is too old, no right to do it."""
 
     exit_code = 2
 
@@ -43,7 +43,7 @@ class Past(Struct):
 
 
 class Message(Struct, frozen=True):
-    """A task to be put. ``key``: two messages of one key are one task, where the broker can tell; else it is made up."""
+    """A task to be put. ``key``: two of one key are one task, where the broker can tell; else it is made up."""
 
     payload: bytes
     key: str = ""

@@ -109,5 +109,5 @@ class Source(ABC):
         """What should be known at the end, for people; empty: nothing."""
         return ""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Let go of everything; what is held goes back where a queue can take it back."""

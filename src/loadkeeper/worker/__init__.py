@@ -13,7 +13,8 @@ A kept worker (`loadkeeper run --queue URL --kept`) gets one task after the othe
     for task in tasks():
         work(task.body)
 
-Outside Loadkeeper all of it does nothing, but that `tasks` reads lines from stdin. The protocol is docs/checkpoint.md; nothing else of Loadkeeper is imported.
+Outside Loadkeeper all of it does nothing, but that `tasks` reads lines from stdin. The protocols are docs/checkpoint.md
+and docs/kept-workers.md; nothing else of Loadkeeper is imported.
 """
 
 from .checkpoints import checkpoint, memory_need, progress

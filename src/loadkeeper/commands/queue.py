@@ -33,7 +33,9 @@ FILE = click.Path(exists=True, dir_okay=False, readable=True)
 @click.option("-0", "--null", is_flag=True, help="Payloads on stdin end with NUL, not with a newline.")
 @click.option("--key", metavar="KEY", default="", help="The task's own: two of one key are one task (not in RabbitMQ).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with the keys.")
-def put(url: str, payloads: tuple[str, ...], files: tuple[str, ...], null: bool, key: str, as_json: bool) -> int:
+def put(  # noqa: PLR0913, PLR0917 - click gives them by name
+    url: str, payloads: tuple[str, ...], files: tuple[str, ...], null: bool, key: str, as_json: bool
+) -> int:
     """Put each PAYLOAD at the end of a queue; - takes them from stdin, one a line. Ends with 0 once the broker has all
     of them for certain.
 

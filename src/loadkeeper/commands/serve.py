@@ -147,7 +147,7 @@ class Server:
 
         def told(progress: Progress) -> None:
             if progress.total:
-                queue.broker.say(task.delivery, progress.finished / progress.total, "")
+                task.progress(progress.finished / progress.total)
 
         self._manager = ProcessManager.of(
             self._command,

@@ -16,6 +16,7 @@ from ..obey.fate import LATER, Judge
 from ..obey.reports import Reports
 from ..record.events import EventLog
 from ..record.sentences import statement
+from ..settings import Payload
 from ..sources.base import Burial, Task
 from .again import AT_ONCE, Again
 from .attempt import Attempt
@@ -45,6 +46,8 @@ AHEAD = 0.1
 """Seconds of work that are taken from a queue ahead of those who do it, ..."""
 MOST_AHEAD = 64
 """... but no more tasks than this."""
+UNFIT = frozenset({errno.E2BIG, errno.EINVAL})
+"""A command that cannot be started for what its arguments are."""
 POSTPONED = 256
 """Tasks of a queue that wait for their next try, from which on no new ones are taken: we would hoard them."""
 WEIGHT = 0.1
@@ -63,6 +66,7 @@ class End(NamedTuple):
     said: bytes
     bury: bool
     wait: float | None
+    lives: bool  # its worker does, and has said so itself
 
 
 class Attempts:
@@ -241,7 +245,7 @@ class Attempts:
             return False
         except SpawnError as error:
             self._slots.give(slot)
-            self._refused(task, str(error), bury=error.errno == errno.E2BIG or self._queued)
+            self._refused(task, str(error), error.errno or 0)
             return False
         self._crew.add(worker)
         if hand is not None and self.kept is not None:
@@ -269,10 +273,13 @@ class Attempts:
         self._now[attempt.worker.n] = attempt
         self.records.started(attempt)
 
-    def _refused(self, task: Task, why: str, *, bury: bool) -> None:
+    def _refused(self, task: Task, why: str, number: int) -> None:
         """The task's own command cannot be executed: it failed, as a shell would have said, with 127; or it can never
         be, whatever the machine."""
+        bury = number == errno.E2BIG or self._queued
         outcome = Outcome.BURIED if bury else Outcome.FAILED
+        if self._queued and number in UNFIT:
+            why += f"; --payload {Payload.STDIN} or {Payload.FILE} gives a payload that is no argument"
         self.counts.failed += not bury
         self.counts.buried += bury
         self.records.refused(task, outcome)
@@ -367,7 +374,7 @@ class Attempts:
             self.starter.part_finished(hand, task, shown=not again, receipt=ended)
         if ended is not None and self._job.settings.keep_order:
             self._teller.settled(ended)  # its output may wait for long
-        end = End(outcome, again, left, result, said, bury, wait)
+        end = End(outcome, again, left, result, said, bury, wait, lives)
         self._settle(task, end, active, now)
         if not again:
             self._fate(task, end)
@@ -412,7 +419,7 @@ class Attempts:
             self._job.source.done(task, end.result)
             return
         ended = end.left.ended_for
-        why = statement(ended) if ended else how(end.left)
+        why = statement(ended) if ended else "it said that it failed" if end.lives else how(end.left)
         if task.failures > 1:
             why += f", after {task.failures} tries"
         need = None

@@ -39,6 +39,10 @@ class Taken:
         """Somebody was given it before."""
         return self._delivery.again
 
+    def progress(self, fraction: float) -> None:
+        """How far it is, from 0 to 1, for whoever waits for it, where the broker tells."""
+        self._queue.broker.say(self._delivery, fraction, "")
+
     def done(self, result: bytes = b"") -> None:
         self._answer(Answer(self._delivery, Fate.DONE, result))
 

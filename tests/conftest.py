@@ -112,6 +112,7 @@ GENTLE = (
     "test_load_manager_",
     "test_mutual_guard",
     "test_plain_user",
+    "test_queue",
     "test_record_",
     "test_reference_",
     "test_resources",

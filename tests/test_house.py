@@ -225,6 +225,7 @@ STAMPS = {
     "process_manager/__init__.py",
     "process_manager/attempt.py",
     "process_manager/records.py",
+    "program/queue.py",
     "queues/amqp.py",
     "queues/spool.py",
     "sources/queue.py",

@@ -36,7 +36,7 @@ def test_every_fault_at_once_with_its_argument():
     ("arguments", "told"),
     [
         ({}, "command: is needed"),
-        ({"command": "x"}, "tasks, values or commands: is needed"),
+        ({"command": "x"}, "tasks, values, commands or queue: is needed"),
         ({"command": "x", "tasks": 1, "values": [1]}, "tasks and values: are given"),
         ({"command": "x", "commands": ["y"]}, "command: is given and commands, too"),
         ({"command": "x", "values": "abc"}, "values: 'abc' is one str, not several"),
@@ -138,7 +138,7 @@ def test_every_option_of_run_is_an_argument():
     others = {"exit_as": "exit", "tagstring": "tag", "sensor": "sensors", "line": "lines"}
     options = {others.get(str(one.name), str(one.name)) for one in run.params} - inputs
     limits = {field.name for field in dataclasses.fields(Limits)} - {"model"}
-    assert options <= {*keywords.KEYWORDS, *keywords._others(), *limits}
+    assert options <= {*keywords.KEYWORDS, *keywords.QUEUE, *keywords._others(), *limits}
     assert limits <= options
     page = PAGE.read_text()
     for name in [*keywords.KEYWORDS, *limits]:

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from loadkeeper.sources.base import Burial
 from loadkeeper.sources.commands import AHEAD, Stream, Values, at_most, columns_by, first, linked, one_each, repeated
 from loadkeeper.sources.count import Count
 
@@ -70,7 +71,7 @@ def test_what_is_given_back_comes_again_and_the_source_is_not_exhausted_before(s
 def test_done_and_bury_take_a_task_out_for_good(source):
     first, second, *_ = take_all(source)
     source.done(first)
-    source.bury(second)
+    source.bury(second, Burial("it failed"))
     assert source.exhausted()
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..act.worker import Exit, Worker
 from ..linux.spawn import MachineFull, SpawnError
 from ..masking import masked
-from ..model import Outcome, Reason, TaskCounts, Verdict, WorkerState
+from ..model import Outcome, Reason, TaskCounts, Verdict, Why, WorkerState
 from ..obey.acting import Actor
 from ..obey.crew import Crew
 from ..obey.demand import Demand
@@ -84,7 +84,8 @@ class Attempts:
         teller: Teller,
         events: EventLog | None,
     ) -> None:
-        self._job, self._crew, self._reports, self._halting, self._teller = job, crew, reports, halting, teller
+        self._job, self._crew, self._actor, self._reports = job, crew, actor, reports
+        self._halting, self._teller = halting, teller
         self.records = Records(job, events)
         self.starter = Starter(job, teller.say, events)
         self.starter.printer.before, self.starter.printer.after = teller.writer.hide, teller.writer.show
@@ -436,7 +437,7 @@ class Attempts:
         if source.patience is not None:
             for task in self._again.stale(now - source.patience):
                 self._return(task)
-            self._warn(now)
+            self._mind_deadlines(now)
         if self.kept is not None:
             over = self._halting.over or (self.over and not self._now)
             self.kept.trim(verdict, slots, now, over=over)
@@ -452,15 +453,20 @@ class Attempts:
         attempt = self._now.get(worker.n)
         return self._job.source.deadline(attempt.task) if attempt is not None else None
 
-    def _warn(self, now: float) -> None:
-        """A task that runs for longer than its broker waits."""
+    def _mind_deadlines(self, now: float) -> None:
+        """Who stands for as long as the broker waits for an answer is ended, whoever wants it to stand: its task goes
+        back in time. Of who runs for longer people are told."""
+        grace = self._job.settings.grace
         for attempt in self._now.values():
-            task = attempt.task
+            task, worker = attempt.task, attempt.worker
             deadline = self._job.source.deadline(task)
-            if deadline is None or now < deadline or task.number in self._warned:
+            if deadline is None or now < deadline - grace:
                 continue
-            self._warned.add(task.number)
-            if attempt.worker.state is not WorkerState.ENDING:
+            if worker.state is WorkerState.PAUSED:
+                stood = worker.paused_in_all(now)
+                self._actor.end({worker: Why(Reason.PATIENCE, reading=stood, line=stood)}, now)
+            elif now >= deadline and task.number not in self._warned and worker.state is not WorkerState.ENDING:
+                self._warned.add(task.number)
                 self._teller.say(
                     f"{task_name(task)} runs for longer than its broker waits for an answer: others may be given it, "
                     "too; raise consumer_timeout at the broker and in the URL"

@@ -10,6 +10,7 @@ buried is published to `QUEUE.buried` with its reason, confirmed, and acknowledg
 """
 
 import contextlib
+import logging
 import os
 import socket
 import ssl
@@ -60,6 +61,8 @@ SETTLED = 0.5
 """... at most each so many seconds: it costs three round trips."""
 BATCH = 500
 """Messages that are published before their confirmations are waited for."""
+BLOCKED = 1.0
+"""Seconds between two looks at whether a broker that was blocked takes messages again."""
 LIST = 10_000
 """Messages that are taken at once to look at them."""
 MADE = "x-loadkeeper-"
@@ -94,6 +97,7 @@ class Amqp(Broker):
         self._arrived: list[Delivery] = []
         self._cancelled = False
         self._tick_at = 0.0
+        self._sent: dict[Delivery, dict[str, int]] = {}  # what was published for an answer that is not told yet
 
     # ------------------------------------------------------------------------------------------------- who takes tasks
 
@@ -108,6 +112,7 @@ class Amqp(Broker):
     def _made(self) -> "amqp.Connection":
         import amqp
 
+        logging.getLogger("amqp").addHandler(logging.NullHandler())  # what it has to say we say ourselves
         url = self._url
         connection = amqp.Connection(
             host=str(url.hosts[0]),
@@ -122,7 +127,11 @@ class Amqp(Broker):
             client_properties={
                 "product": "Loadkeeper",
                 "connection_name": f"loadkeeper {socket.gethostname()} {os.getpid()}",
-                "capabilities": {"consumer_cancel_notify": True, "authentication_failure_close": True},
+                "capabilities": {
+                    "consumer_cancel_notify": True,
+                    "authentication_failure_close": True,
+                    "connection.blocked": True,
+                },
             },
         )
         connection.connect()
@@ -232,45 +241,70 @@ class Amqp(Broker):
 
     def settle(self, answers: deque[Answer]) -> None:
         with self._faults():
-            while answers:
-                answer = answers[0]
-                if not answer.delivery.lost:
-                    self._settle(answer)
-                self._held.discard(answer.delivery)
-                answers.popleft()
+            if any(answer.fate is Fate.BACK and not answer.delivery.lost for answer in answers):
+                self._recover()  # nobody is told that a queue was deleted of which he takes nothing at the moment
+            waiting: list[Answer] = []
+            try:
+                while answers:
+                    answer = answers[0]
+                    try:
+                        if not answer.delivery.lost:
+                            self._settle(answer)
+                        self._held.discard(answer.delivery)
+                    except Blocked:
+                        waiting.append(answer)
+                    answers.popleft()
+            finally:
+                answers.extend(waiting)
+            if not waiting:
+                self.trouble = ""
 
     def _settle(self, answer: Answer) -> None:
+        """Raises Blocked: the broker takes nothing for the moment."""
         delivery = answer.delivery
         message, tag = delivery.fields, delivery.token
+        if answer.fate is Fate.BACK and delivery.server != "gone":
+            self._channel.send_method(_NACK, "Lbb", (tag, False, True))
+            return
         if answer.fate is Fate.BACK:
-            if delivery.server != "gone":
-                self._channel.send_method(_NACK, "Lbb", (tag, False, True))
-                return
-            self._publish(self._queue, [_copy(message, _headers(message))])
+            self._publish_once(delivery, self._queue, _copy(message, _headers(message)))
         elif answer.fate is Fate.BURIED:
-            self._bury(message, delivery.key, answer.burial or Burial(""))
+            self._ensure(f"{self._queue}.{BURIED}")
+            buried = _copy(message, _burial_headers(message, delivery.key, answer.burial or Burial("")))
+            self._publish_once(delivery, f"{self._queue}.{BURIED}", buried)
         target = message.properties.get("reply_to")
         if target and answer.fate is not Fate.BACK:
             with contextlib.suppress(Returned):  # nobody waits any more
-                self._publish(str(target), [_reply(message, answer)])
+                self._publish_once(delivery, str(target), _reply(message, answer))
         self._channel.basic_ack(tag)
+        self._sent.pop(delivery, None)
 
-    def _bury(self, message: Any, key: str, burial: Burial) -> None:
-        headers = _headers(message) | {
-            f"{MADE}burial": msgspec.json.encode(msgspec.structs.replace(burial, said=b"")).decode(),
-            f"{MADE}said": burial.said.decode("utf-8", "backslashreplace"),
-            f"{MADE}key": key,
-        }
-        self._ensure(f"{self._queue}.{BURIED}")
-        self._publish(f"{self._queue}.{BURIED}", [_copy(message, headers)])
+    def _publish_once(self, delivery: Delivery, queue: str, message: Any) -> None:
+        """Though it is asked for again while the broker is blocked. Raises Blocked."""
+        sent = self._sent.setdefault(delivery, {})
+        if queue not in sent:
+            sent[queue] = self._publisher_of().send(queue, [message])
+        self._await(sent[queue])
 
     def _publish(self, queue: str, messages: Sequence[Any]) -> None:
+        """All of them, confirmed."""
+        for place in range(0, len(messages), BATCH):
+            self._await(self._publisher_of().send(queue, messages[place : place + BATCH]))
+
+    def _publisher_of(self) -> "Publisher":
         if self._publisher is None:
             self._puts = self._made()
             self._publisher = Publisher(self._puts)
+        return self._publisher
+
+    def _await(self, last: int) -> None:
+        assert self._publisher is not None
         try:
-            self._publisher.publish(queue, messages)
+            self._publisher.wait(last)
         except Returned:
+            raise
+        except Blocked as error:
+            self.trouble = f"{self.shown}: the broker takes nothing: {error}; what is buried waits, and stays ours"
             raise
         except BaseException:
             self._hang_up()
@@ -279,11 +313,12 @@ class Amqp(Broker):
     def _hang_up(self) -> None:
         """The connection that publishes: another one is made for the next."""
         puts, self._puts, self._publisher = self._puts, None, None
+        self._sent.clear()
         if puts is not None:
             _close(puts)
 
     def due(self, now: float) -> float:
-        return self._tick_at
+        return min(self._tick_at, now + BLOCKED) if self._sent else self._tick_at
 
     def tend(self, now: float) -> None:
         if now < self._tick_at:
@@ -292,11 +327,21 @@ class Amqp(Broker):
         with self._faults():
             if self._takes is not None:
                 self._takes.heartbeat_tick()
-            if self._puts is not None:
-                with contextlib.suppress(TimeoutError):
-                    while True:
-                        self._puts.drain_events(timeout=0)
-                self._puts.heartbeat_tick()
+        self._tend_puts()
+
+    def _tend_puts(self) -> None:
+        """One that is dead is made anew for the next message."""
+        import amqp
+
+        if self._puts is None:
+            return
+        try:
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    self._puts.drain_events(timeout=0)
+            self._puts.heartbeat_tick()
+        except (amqp.AMQPError, OSError):
+            self._hang_up()
 
     def close(self) -> None:
         takes, self._takes, self._channel, self._tag = self._takes, None, None, None
@@ -370,6 +415,8 @@ class Amqp(Broker):
             raise QueueError("amqp:// needs the package amqp; pip install 'loadkeeper[amqp]'") from None
         try:
             yield
+        except Blocked as error:
+            raise Unreachable(f"{self.shown}: the broker takes nothing: {error}") from None
         except Returned as error:
             raise Unreachable(f"{self.shown}: {error}") from None
         except amqp.AMQPError as error:
@@ -381,12 +428,16 @@ class Amqp(Broker):
             raise Unreachable(f"{self.shown} cannot be reached: {error}") from None
 
 
+class Blocked(Exception):
+    """The broker takes no messages for the moment: it is short of memory or disk."""
+
+
 class Returned(Exception):
     """There is no queue of the name that a message was published to."""
 
 
 class Publisher:
-    """Publishes, and waits until the broker has it for certain."""
+    """Publishes, and waits until the broker has it for certain. Messages are numbered as the broker counts them."""
 
     def __init__(self, connection: "amqp.Connection") -> None:
         self._connection = connection
@@ -395,33 +446,58 @@ class Publisher:
         self._channel.events["basic_ack"].add(self._acked)
         self._channel.events["basic_nack"].add(self._nacked)
         self._channel.events["basic_return"].add(self._came_back)
-        self._published = self._confirmed = 0
+        self._last = 0
+        self._out: set[int] = set()  # published and not confirmed
         self._refused = False
         self._returned: list[str] = []
+        self._blocked = ""
+        connection.on_blocked = self._was_blocked
+        connection.on_unblocked = self._was_unblocked
 
-    def publish(self, queue: str, messages: Sequence[Any]) -> None:
-        """Raises Returned, amqp.AMQPError, OSError."""
-        self._refused, self._returned = False, []
-        for place in range(0, len(messages), BATCH):
-            for message in messages[place : place + BATCH]:
-                self._channel._basic_publish(message, exchange="", routing_key=queue, mandatory=True)
-                self._published += 1
-            self._await()
-        if self._returned:
-            raise Returned(f"there is no queue {self._returned[0]}")
+    def send(self, queue: str, messages: Sequence[Any]) -> int:
+        """The number of the last one. Raises Blocked, amqp.AMQPError, OSError."""
+        if self._blocked:
+            raise Blocked(self._blocked)
+        for message in messages:
+            self._channel._basic_publish(message, exchange="", routing_key=queue, mandatory=True)
+            self._last += 1
+            self._out.add(self._last)
+        return self._last
 
-    def _await(self) -> None:
+    def wait(self, last: int) -> None:
+        """Until all up to that one are confirmed. Raises Returned, Blocked, amqp.AMQPError, OSError."""
         until = time.monotonic() + ANSWER
-        while self._confirmed < self._published:
+        self._drain()
+        while any(number <= last for number in self._out):
+            if self._blocked:
+                raise Blocked(self._blocked)
             left = until - time.monotonic()
             if left <= 0:
-                raise TimeoutError("the broker takes no more messages: it is short of memory or disk, or slow")
+                raise TimeoutError("the broker does not confirm what was published")
             self._connection.drain_events(timeout=left)
-        if self._refused:
+        refused, self._refused = self._refused, False
+        returned, self._returned = self._returned, []
+        if refused:
             raise OSError("the broker has refused a message: its queue is full, or cannot be written")
+        if returned:
+            raise Returned(f"there is no queue {returned[0]}")
+
+    def _drain(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            while True:
+                self._connection.drain_events(timeout=0)
+
+    def _was_blocked(self, reason: str) -> None:
+        self._blocked = str(reason) or "it is blocked"
+
+    def _was_unblocked(self) -> None:
+        self._blocked = ""
 
     def _acked(self, tag: int, multiple: bool) -> None:
-        self._confirmed = max(self._confirmed, tag) if multiple else self._confirmed + 1
+        if multiple:
+            self._out = {number for number in self._out if number > tag}
+        else:
+            self._out.discard(tag)
 
     def _nacked(self, tag: int, multiple: bool) -> None:
         self._refused = True
@@ -459,6 +535,14 @@ def _reply(message: Any, answer: Answer) -> Any:
     if message.properties.get("correlation_id"):
         kept["correlation_id"] = message.properties["correlation_id"]
     return _message(answer.result, headers, **kept)
+
+
+def _burial_headers(message: Any, key: str, burial: Burial) -> dict[str, Any]:
+    return _headers(message) | {
+        f"{MADE}burial": msgspec.json.encode(msgspec.structs.replace(burial, said=b"")).decode(),
+        f"{MADE}said": burial.said.decode("utf-8", "backslashreplace"),
+        f"{MADE}key": key,
+    }
 
 
 def _headers(message: Any) -> dict[str, Any]:

@@ -235,6 +235,7 @@ class Queue(Source):
             self._tell()
             with self._lock:
                 wanted, over = self._wanted, self._closing and not self._answers
+                over = over or (self._due_by is not None and time.monotonic() >= self._due_by)
             if over:
                 return
             broker.want(wanted)

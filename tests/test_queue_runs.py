@@ -436,7 +436,7 @@ def test_a_gearman_client_gets_result_progress_and_failure(program, gearmand, tm
         assert (found.payload, found.burial.said) == (b"bad", b"no such thing")
 
 
-# ----------------------------------------------------------------------------------------- workers that fetch themselves
+# ------------------------------------------------------------------------------------- workers that fetch themselves
 
 
 def test_self_fetching_workers_are_started_by_the_backlog(program, url, queue, tmp_path):

@@ -117,6 +117,112 @@ function progress(float $share, ?string $at = null): void
     }
 }
 
+/**
+ * One task of a kept worker (loadkeeper run --queue URL --kept). It is done when the body of the loop is over, unless
+ * something else was said; an exception that leaves the loop ends the program, and the task has failed.
+ */
+class Task
+{
+    /** Its number in the run, which attempt at it this is (from 1), its key, and its payload. */
+    public $number;
+    public $attempt;
+    public $key;
+    public $payload;
+
+    /** Whether it was said what became of it. */
+    public $answered = false;
+
+    private $line;
+
+    public function __construct($line, int $number, int $attempt, string $key, string $payload)
+    {
+        $this->line = $line;
+        $this->number = $number;
+        $this->attempt = $attempt;
+        $this->key = $key;
+        $this->payload = $payload;
+    }
+
+    /** It is done; $result goes to whoever waits for it. */
+    public function done(string $result = ''): void
+    {
+        $this->answer('done', $result === '' ? '' : \base64_encode($result));
+    }
+
+    /** It is tried again as often as the run says, then put aside with the reason. */
+    public function failed(string $why = ''): void
+    {
+        $this->answer('failed', $why === '' ? '' : \base64_encode($why));
+    }
+
+    /** Not now: it is tried again after a while, which is no failure. */
+    public function later(?float $seconds = null): void
+    {
+        $this->answer('later', $seconds === null ? '' : \sprintf('%.3F', $seconds));
+    }
+
+    /** How far it is, 0 to 1, and what it is at, for people and for whoever waits. Raises \InvalidArgumentException. */
+    public function progress(float $share, string $at = ''): void
+    {
+        if (!($share >= 0 && $share <= 1)) {
+            throw new \InvalidArgumentException("Loadkeeper\\Task::progress(): $share is no share; it goes from 0 to 1");
+        }
+        $this->send('progress', \sprintf('%.6F', $share) . ' ' . \preg_replace('/\s+/', ' ', $at));
+    }
+
+    private function answer(string $verb, string $rest): void
+    {
+        if ($this->answered) {
+            throw new \LogicException("Loadkeeper\\Task: task $this->number has been answered already");
+        }
+        $this->answered = true;
+        $this->send($verb, $rest);
+    }
+
+    private function send(string $verb, string $rest): void
+    {
+        if ($this->line === null) {
+            return;
+        }
+        $text = \rtrim("loadkeeper $verb $this->number $rest") . "\n";
+        for ($sent = 0; $sent < \strlen($text); $sent += $wrote) {
+            $wrote = \fwrite($this->line, \substr($text, $sent));
+            if ($wrote === false || $wrote === 0) {
+                throw new \RuntimeException('Loadkeeper: nobody reads what this worker says any more');
+            }
+        }
+    }
+}
+
+/**
+ * The tasks of a kept worker, until there are no more for it. Started by hand, a task is each line of stdin. Raises
+ * \RuntimeException where Loadkeeper speaks another version.
+ */
+function tasks(): \Generator
+{
+    $version = \getenv('LOADKEEPER_WORKER_TASKS');
+    if ($version !== false && $version !== '1') {
+        throw new \RuntimeException("this Loadkeeper speaks version $version of the tasks' protocol, not 1");
+    }
+    $line = \fopen('php://fd/0', $version === false ? 'r' : 'r+');
+    for ($number = 1; ($text = \fgets($line)) !== false; $number++) {
+        if ($version === false) {
+            yield new Task(null, $number, 1, '', \rtrim($text, "\n"));
+            continue;
+        }
+        $words = \explode(' ', \rtrim($text, "\n"));
+        if (\count($words) !== 6 || $words[0] !== 'loadkeeper' || $words[1] !== 'task') {
+            throw new \RuntimeException('Loadkeeper: this is no task: ' . \substr($text, 0, 80));
+        }
+        $payload = $words[5] === '-' ? '' : \base64_decode($words[5]);
+        $task = new Task($line, (int) $words[2], (int) $words[3], $words[4] === '-' ? '' : $words[4], $payload);
+        yield $task;
+        if (!$task->answered) {
+            $task->done();
+        }
+    }
+}
+
 /** Say how many bytes the worker will need at its peak. Raises \InvalidArgumentException for less than 0. */
 function memory_need(int $bytes): void
 {

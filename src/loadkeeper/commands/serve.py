@@ -86,14 +86,10 @@ def serve(gearman_function: str, gearman_server: str, words: tuple[str, ...], **
     """
     if "%" in gearman_function or not gearman_function:
         raise UsageError(f"--gearman-function {gearman_function!r}: write the function's name")
-    defaults = {str(one.name): one.default for one in run.params}
-    settings = settings_of({**{name: _plain(value) for name, value in defaults.items()}, **options})
+    defaults = run.make_context("run", [], resilient_parsing=True).params
+    settings = settings_of({**defaults, **options})
     settings = msgspec.structs.replace(settings, quiet=True)
     return Server(f"gearman://{gearman_server}/{gearman_function}", list(words), settings).serve()
-
-
-def _plain(value: Any) -> Any:
-    return None if callable(value) or type(value).__name__ == "Sentinel" else value
 
 
 serve.params[1:1] = [one for one in run.params if one.name not in NOT_HERE]
@@ -115,6 +111,7 @@ class Server:
         while not self._over.is_set():
             try:
                 with Queue(self._url) as queue:
+                    queue.backlog()
                     _say(f"serves {queue.broker.shown}")
                     while not self._over.is_set():
                         task = queue.take(LOOK)

@@ -33,6 +33,7 @@ class Kind(IntEnum):
     WORK_FAIL = 14
     SUBMIT_JOB_BG = 18
     ERROR = 19
+    SUBMIT_JOB_HIGH = 21
     SET_CLIENT_ID = 22
     WORK_WARNING = 29
     GRAB_JOB_UNIQ = 30

@@ -17,7 +17,7 @@ from support.program import Program, wait_until
 from loadkeeper.simulate import simulate
 
 from . import checkpoint as checkpoints
-from . import crossing, decisions, executor
+from . import crossing, decisions, executor, queues
 from .batches import WORKLOADS, batch
 from .figures import OURS, Measure, alternate
 from .tools import Toolbox
@@ -478,8 +478,15 @@ MEASURES: dict[str, Callable[[Bench], Measure]] = {
     "trip": executor.trip,
     "first": executor.first,
     "survive": executor.survive,
+    "q-redis": queues.redis,
+    "q-rabbitmq": queues.rabbitmq,
+    "q-gearman": queues.gearman,
+    "q-each": queues.each,
+    "q-latency": queues.latency,
+    "q-held": queues.held,
     **{name: partial(batch, name) for name in WORKLOADS},
 }
 EXECUTOR = ("calls", "cost", "trip", "first", "survive")
-LONG = {"million", *EXECUTOR, *WORKLOADS}
+QUEUES = ("q-redis", "q-rabbitmq", "q-gearman", "q-each", "q-latency", "q-held")
+LONG = {"million", *EXECUTOR, *QUEUES, *WORKLOADS}
 """Only where they are named."""

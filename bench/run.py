@@ -11,10 +11,10 @@ from loadkeeper.errors import UsageError
 from . import decisions, history, show
 from .batches import WORKLOADS
 from .figures import Measure
-from .measures import EXECUTOR, LONG, MEASURES, Bench
+from .measures import EXECUTOR, LONG, MEASURES, QUEUES, Bench
 from .tools import Toolbox
 
-GROUPS = {"batches": list(WORKLOADS), "executor": list(EXECUTOR), "all": list(MEASURES)}
+GROUPS = {"batches": list(WORKLOADS), "executor": list(EXECUTOR), "queues": list(QUEUES), "all": list(MEASURES)}
 
 
 def listed() -> list[str]:
@@ -25,6 +25,7 @@ def listed() -> list[str]:
     return [
         *lines,
         f"{'executor':<10} {', '.join(EXECUTOR)}",
+        f"{'queues':<10} {', '.join(QUEUES)}",
         f"{'batches':<10} {', '.join(WORKLOADS)}: 16 tasks in 1 GiB beside xargs and GNU parallel: takes half an hour",
     ]
 

@@ -39,6 +39,8 @@ REPORT = 1.0
 """Seconds between two reports when nothing happened."""
 TICK = 0.05
 """Seconds between two looks at what no event tells: time-outs, adopted children, workers without a pidfd."""
+GATHER = 0.002
+"""Seconds for which answers of kept workers are taken before all else is looked after."""
 STOOD = 0.02
 """Seconds by which a turn of the loop may be late before the load manager does what is urgent itself."""
 SUSPEND = 2.0
@@ -59,6 +61,7 @@ class Loop:
         self._began = self._turned = self._ticked = self._reported = self._report_at = time.monotonic()
         self._late = self._resume_at = 0.0
         self._fresh_from = 0  # a verdict that has not heard this report is of a time before we stood
+        self._news = False  # something has come but answers of kept workers
         self._fresh = False  # a verdict has come that was not obeyed yet
         self._obeyed = 0  # the number of the last one that was
         self._reports = Reports(job)
@@ -104,11 +107,18 @@ class Loop:
             become_subreaper()
             seal()
         self._member.connect()
-        self._crew.listen(self.job.wake.fileno(), self.job.wake.clear)
-        self._crew.listen(self._member.fileno(), lambda: None)  # `turn` hears it
+        self._crew.listen(self.job.wake.fileno(), self._woken)
+        self._crew.listen(self._member.fileno(), self._has_news)  # `turn` hears it
         if self._wire is not None:
-            self._crew.listen(self._wire.fileno(), lambda: None)  # `turn` hears it
+            self._crew.listen(self._wire.fileno(), self._has_news)  # `turn` hears it
         self._sensors.open()
+
+    def _woken(self) -> None:
+        self.job.wake.clear()
+        self._has_news()
+
+    def _has_news(self) -> None:
+        self._news = True
 
     def _hello(self) -> Hello:
         job, me = self.job, Process.myself()
@@ -188,8 +198,13 @@ class Loop:
     def _wait(self) -> Iterable[Worker]:
         """Until a worker ends, a message or signal comes, or something is due; who may have ended comes back."""
         waited = self._due(time.monotonic())
+        self._news = False
         ended = self._crew.wait(waited)
         now = time.monotonic()
+        until = now + GATHER
+        while not (ended or self._news) and self._attempts.busy_lines and now < until:
+            ended = self._crew.wait(until - now)  # kept workers have answered, and got their next tasks at once
+            now = time.monotonic()
         self._late = now - self._turned - waited
         if self._late > SUSPEND:  # nobody's time runs out by it
             for worker in self._crew.workers.values():

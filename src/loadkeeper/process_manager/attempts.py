@@ -104,6 +104,7 @@ class Attempts:
         self._next_n = 1
         self._start_at = self._given_at = 0.0
         self._fault = ""
+        self._answered = False  # by a kept worker, a moment ago
         self._usual: float | None = None  # seconds of an attempt
         self._warned: set[int] = set()  # tasks of which others may be given a copy
         if self._queued:
@@ -152,6 +153,12 @@ class Attempts:
         idle = self.kept.idle()
         more = self._demand.more(waiting - idle, len(self._crew), now - self._given_at)
         return max(more, 0 if idle else 1)
+
+    @property
+    def busy_lines(self) -> bool:
+        """A kept worker has answered since this was asked last."""
+        answered, self._answered = self._answered, False
+        return answered
 
     @property
     def has_idle(self) -> bool:
@@ -322,6 +329,7 @@ class Attempts:
         content = said.content if said.verb is not Verb.LATER else b""
         seconds = said.seconds if said.verb is Verb.LATER else None
         code = {Verb.DONE: 0, Verb.FAILED: 1, Verb.LATER: LATER}[said.verb]
+        self._answered = True
         self._demand.answered(attempt.active(now))
         self._conclude(attempt, EXITED._replace(code=code), now, hand=hand, lives=True, content=content, wait=seconds)
         assert self.kept is not None

@@ -295,9 +295,7 @@ class Starter:
 
     def part_finished(self, hand: Hand, task: Task, *, shown: bool, receipt: Any = None) -> None:
         """A kept worker's attempt is over: the same for the part that it has written."""
-        if shown:
-            self.printer.put_part(task.number, hand.output, self._tag_of(task), receipt=receipt)
-        hand.output.begin()
+        self.printer.put_part(task.number, hand.output, self._tag_of(task), shown=shown, receipt=receipt)
 
     def gone(self, hand: Hand) -> None:
         """A kept worker is gone, and has no attempt."""

@@ -136,15 +136,15 @@ class Shared:
         ends = [os.fstat(descriptor).st_size for descriptor in self.streams]
         return max(0, ends[0] - self.begins[0]), max(0, ends[1] - self.begins[1])
 
-    def begin(self) -> None:
-        """Another part. What is printed is cut off now and then."""
-        ends = [os.fstat(descriptor).st_size for descriptor in self.streams]
+    def begin(self, sizes: tuple[int, int]) -> None:
+        """Another part, behind the one of these sizes. What is printed is cut off now and then."""
+        ends = (self.begins[0] + sizes[0], self.begins[1] + sizes[1])
         if max(ends) > CUT and not self._out:
             for descriptor in self.streams:
                 with contextlib.suppress(OSError):
                     os.ftruncate(descriptor, 0)
-            ends = [0, 0]
-        self.begins = (ends[0], ends[1])
+            ends = (0, 0)
+        self.begins = ends
 
     def lend(self) -> None:
         """The part will be printed."""
@@ -290,26 +290,30 @@ class Printer:
             self._wake.notify()
         return sizes[0]
 
-    def put_part(self, number: int, shared: Shared, tag: bytes = b"", *, receipt: Any = None) -> int:
-        """An attempt of a worker that lives on is over: print the part that it has written. Bytes of its stdout come
-        back."""
+    def put_part(
+        self, number: int, shared: Shared, tag: bytes = b"", *, shown: bool = True, receipt: Any = None
+    ) -> None:
+        """An attempt of a worker that lives on is over: print the part that it has written."""
         sizes = shared.sizes()
+        if not shown:
+            shared.begin(sizes)
+            return
         if not any(sizes) and self._taker is None:
             self.skip(number)
             if receipt is not None:
                 self._receipts.append((receipt, 0))
-            return 0
+            return
         with self._wake:
             output = Output(number, shared.streams, tag)
             output.begins, output.sizes, output.home, output.receipt = shared.begins, sizes, shared, receipt
             shared.lend()
+            shared.begin(sizes)
             if self._ordered:
                 self._hold(number, output)
                 self._release()
             else:
                 self._print(output)
             self._wake.notify()
-        return sizes[0]
 
     def skip(self, number: int) -> None:
         """Nothing is printed under this number."""

@@ -79,7 +79,8 @@ class Source(ABC):
         """True once nothing waits and nothing can come any more, except what is given back."""
 
     def want(self, count: int) -> None:  # noqa: B027 - a list need not be told
-        """So many tasks could be started now or in a moment: a queue is asked for no more than that."""
+        """So many tasks could be started now or in a moment: a queue is asked for no more than that. Called in every
+        turn of the loop, after what became of tasks was said."""
 
     @abstractmethod
     def done(self, task: Task, result: bytes = b"") -> None:

@@ -42,6 +42,8 @@ REMEMBERED = 10_000
 RESCUE = 30.0
 """Seconds between two looks for buried tasks that were too big for another node, while there is nothing to do."""
 LONGEST_WAIT = 5.0
+GATHER = 0.002
+"""Seconds for which answers and wishes are gathered while there are tasks ready."""
 
 
 class Memory(OrderedDict[K, V]):
@@ -72,6 +74,7 @@ class Queue(Source):
         self._known: Memory[str, Past] = Memory()  # of what has left us unharmed
         self._untold: Memory[str, Answer] = Memory()  # what could not be told, for its delivery was lost
         self._wanted = 0
+        self._asleep = False  # the thread waits
         self._taken = 0
         self._backlog: int | None = None
         self._buried = 0
@@ -126,10 +129,12 @@ class Queue(Source):
                 self._answers.append(Answer(self._ready.pop()[1], Fate.BACK))
                 self._empty = False
             wanted = max(0, count - len(self._ready))
-            if wanted == self._wanted and not self._answers:
+            if wanted == self._wanted and not self._answers and not self._sayings:
                 return
             self._wanted = wanted
-        self._bell.set()
+            asleep, self._asleep = self._asleep, False
+        if asleep:  # who is at work looks by itself before it sleeps
+            self._bell.set()
 
     def done(self, task: Task, result: bytes = b"") -> None:
         self._answer(task, Fate.DONE, result)
@@ -153,7 +158,6 @@ class Queue(Source):
                 del self._by_key[task.key]
             self._sayings.pop(task.number, None)
             self._answers.append(Answer(task.delivery, fate, result, burial))
-        self._bell.set()
 
     def wants_result(self, task: Task) -> bool:
         return bool(task.delivery.result)
@@ -162,7 +166,6 @@ class Queue(Source):
         if task.delivery.result:
             with self._lock:
                 self._sayings[task.number] = (task, fraction, text)
-            self._bell.set()
 
     def deadline(self, task: Task) -> float | None:
         within = self._broker.answer_within
@@ -348,12 +351,20 @@ class Queue(Source):
             self._broker.requeue(fits=self._capacity)
 
     def _wait(self, broker: Broker) -> None:
-        """Until something comes, or is due."""
+        """Until something comes, or is due. While there are tasks ready, what comes next is gathered for a moment: two
+        threads that wake each other for every single task get in each other's way."""
+        if self._ready:
+            time.sleep(GATHER)
+        with self._lock:
+            if self._answers or self._sayings or self._closing:
+                return
+            self._asleep = True
         due = min(broker.due(time.monotonic()), self._count_at, self._keep_at if broker.keep_every else self._count_at)
         poll = select.poll()
         for descriptor in (self._bell.fileno(), *broker.descriptors()):
             poll.register(descriptor, select.POLLIN)
         poll.poll(1000 * max(0.0, min(LONGEST_WAIT, due - time.monotonic())))
+        self._asleep = False
         self._bell.clear()
 
     def _lost(self, fault: str, wait: float) -> None:

@@ -129,3 +129,20 @@ def test_an_error_repeats_no_password(program):
         done = program.call(*words)
         assert done.returncode == 2
         assert PASSWORD.encode() not in done.stderr
+
+
+def test_a_password_in_a_queue_is_hidden_from_ps(program, tmp_path):
+    process = program.start("run", "--queue", "redis://me:opensesame@127.0.0.1:1/work", "sleep", "1")
+    line = Path(f"/proc/{process.pid}/cmdline")
+    wait_until(lambda: b"redis://me:**********@127.0.0.1:1/work" in line.read_bytes(), 10, "it is to be seen")
+    wait_until(lambda: (s := program.ask()) and s.runs, 20, "the run does not show")
+    told = program.call("status", "--json").stdout + program.call("explain").stdout
+    assert b"opensesame" not in told
+    said = process.stderr.readline()
+    process.terminate()
+    said += process.communicate(timeout=20)[1]
+    assert b"opensesame" not in said
+    assert b"redis://me:***@127.0.0.1:1/work cannot be reached" in said
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            assert b"opensesame" not in path.read_bytes(), path

@@ -10,7 +10,7 @@ import click
 
 from . import __version__
 from .errors import LoadkeeperError
-from .masking import masked
+from .masking import IN_ARGUMENTS, masked
 
 VERBS = {
     "run": ("run", "Run a list of commands or a number of workers inside the node's limits."),
@@ -103,10 +103,19 @@ def _leave_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
+def _hide_passwords() -> None:
+    """Those of addresses, from whoever looks at `ps`."""
+    if any("://" in word and "@" in word for word in sys.argv):
+        from .linux.arguments import hide
+
+        hide(IN_ARGUMENTS)
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the program and exit. Our errors are one line on stderr; usage and settings exit with 2."""
     if "_LOADKEEPER_COMPLETE" in os.environ:  # a shell asks: it has our own ways of completing
         importlib.import_module("loadkeeper.commands.completion")
+    _hide_passwords()
     try:
         result: Any = loadkeeper.main(arguments, prog_name="loadkeeper", standalone_mode=False)
         sys.stdout.flush()

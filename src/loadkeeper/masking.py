@@ -4,6 +4,8 @@ import re
 
 _PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s/?#:@'\"]*:)[^\s/?#'\"]+@")
 HIDDEN = "***"
+IN_ARGUMENTS = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s/?#:@'\"\0]*:([^\s/?#'\"\0]+)@")
+"""The same in the arguments of a program, which end with NUL."""
 
 
 def masked(text: str) -> str:

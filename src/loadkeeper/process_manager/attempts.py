@@ -48,6 +48,8 @@ MOST_AHEAD = 64
 """... but no more tasks than this."""
 UNFIT = frozenset({errno.E2BIG, errno.EINVAL})
 """A command that cannot be started for what its arguments are."""
+TROUBLED = 1.0
+"""Seconds without a broker before that is said."""
 POSTPONED = 256
 """Tasks of a queue that wait for their next try, from which on no new ones are taken: we would hoard them."""
 WEIGHT = 0.1
@@ -104,6 +106,8 @@ class Attempts:
         self._next_n = 1
         self._start_at = self._given_at = 0.0
         self._fault = ""
+        self._trouble_at: float | None = None
+        self._troubled = False  # it was said
         self._answered = False  # by a kept worker, a moment ago
         self._usual: float | None = None  # seconds of an attempt
         self._warned: set[int] = set()  # tasks of which others may be given a copy
@@ -446,9 +450,23 @@ class Attempts:
             for task in self._again.stale(now - source.patience):
                 self._return(task)
             self._mind_deadlines(now)
+        self._mind_trouble(now)
         if self.kept is not None:
             over = self._halting.over or (self.over and not self._now)
             self.kept.trim(verdict, slots, now, over=over)
+
+    def _mind_trouble(self, now: float) -> None:
+        """No tasks come: it is said, unless it is over in a moment; and when they come again."""
+        trouble = self._job.source.trouble
+        if not trouble:
+            if self._troubled:
+                self._teller.say("the queue answers again")
+            self._trouble_at, self._troubled = None, False
+        elif self._trouble_at is None:
+            self._trouble_at = now
+        elif now - self._trouble_at > TROUBLED and not self._troubled:
+            self._troubled = True
+            self._teller.say(trouble)
 
     def look_due(self) -> float:
         return self.kept.due() if self.kept is not None else math.inf

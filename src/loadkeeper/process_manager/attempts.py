@@ -8,10 +8,9 @@ from typing import NamedTuple
 from ..act.worker import Exit, Worker
 from ..linux.spawn import MachineFull, SpawnError
 from ..masking import masked
-from ..model import Outcome, Reason, TaskCounts, Verdict, Why, WorkerState
+from ..model import Outcome, Reason, TaskCounts, Verdict
 from ..obey.acting import Actor
 from ..obey.crew import Crew
-from ..obey.demand import Demand
 from ..obey.fate import LATER, Judge
 from ..obey.reports import Reports
 from ..record.events import EventLog
@@ -19,8 +18,10 @@ from ..record.sentences import statement
 from ..settings import Payload
 from ..sources.base import Burial, Task
 from .again import AT_ONCE, Again
+from .appetite import Appetite
 from .attempt import Attempt
 from .brake import Brake
+from .brokers import Brokers
 from .counts import Counts
 from .crowd import Crowd
 from .halting import Halting, Settled
@@ -42,18 +43,8 @@ PASSED_OVER = 1000
 """Tasks that an earlier run has done and that are passed over at once."""
 HELD_START = 0.1
 """Seconds until a start that the kernel refused (no process, no memory) is tried again."""
-AHEAD = 0.1
-"""Seconds of work that are taken from a queue ahead of those who do it, ..."""
-MOST_AHEAD = 64
-"""... but no more tasks than this."""
 UNFIT = frozenset({errno.E2BIG, errno.EINVAL})
 """A command that cannot be started for what its arguments are."""
-TROUBLED = 1.0
-"""Seconds without a broker before that is said."""
-POSTPONED = 256
-"""Tasks of a queue that wait for their next try, from which on no new ones are taken: we would hoard them."""
-WEIGHT = 0.1
-"""Of the newest attempt in what is usual."""
 EXITED = Exit(0, 0, 0, 0.0, None, False)
 """How a kept worker's attempt ends that it answers itself; its code says the rest."""
 
@@ -99,18 +90,15 @@ class Attempts:
         self._brake = Brake()
         self._judge = Judge(job.settings.tries, later=LATER if self._queued else None)
         self.kept = Kept(queue, crew, actor, self._heard, teller.say) if queue is not None and queue.kept else None
-        self._demand = Demand()
+        self._appetite = Appetite(job.source, self._again, self._brake, self.kept)
+        self._brokers = Brokers(job.source, job.settings.grace, actor, teller.say)
         self._now: dict[int, Attempt] = {}  # by the worker's n
         self._slots = Slots()
         self._places: dict[int, int] = {}  # slots of kept workers, by n
         self._next_n = 1
-        self._start_at = self._given_at = 0.0
+        self._start_at = 0.0
         self._fault = ""
-        self._trouble_at: float | None = None
-        self._troubled = False  # it was said
         self._answered = False  # by a kept worker, a moment ago
-        self._usual: float | None = None  # seconds of an attempt
-        self._warned: set[int] = set()  # tasks of which others may be given a copy
         if self._queued:
             reports.deadline = self._deadline
 
@@ -146,17 +134,11 @@ class Attempts:
         return self.counts.tasks(None if waiting is None else waiting + len(self._again), len(self._now))
 
     def wanted(self, now: float) -> int | None:
-        """So many workers more would have something to do. A queue has one slot at least that stands ready: what comes
-        next need not wait for the load manager."""
+        """So many workers more would have something to do; None: nobody knows."""
+        if self._queued:
+            return self._appetite.workers(len(self._crew), now)
         waiting = self._job.source.waiting()
-        if not self._queued:
-            return None if waiting is None else waiting + len(self._again)
-        waiting = (waiting or 0) + len(self._again)
-        if self.kept is None:
-            return max(1, waiting)
-        idle = self.kept.idle()
-        more = self._demand.more(waiting - idle, len(self._crew), now - self._given_at)
-        return max(more, 0 if idle else 1)
+        return None if waiting is None else waiting + len(self._again)
 
     @property
     def busy_lines(self) -> bool:
@@ -183,15 +165,9 @@ class Attempts:
     # --------------------------------------------------------------------------------------------------------- start
 
     def want(self, room: int, now: float) -> None:
-        """Tell the source how many tasks could be started now, and in a moment."""
-        if not self._queued:
-            return
-        if self._again.waiting >= POSTPONED or self._brake.holds(now) or room < 0:
-            self._job.source.want(0)
-            return
-        idle = self.kept.idle() if self.kept is not None else 0
-        ahead = len(self._crew) * AHEAD / self._usual if self._usual else 0.0
-        self._job.source.want(max(0, room + idle - self._again.startable) + min(MOST_AHEAD, int(ahead)))
+        """Tell the source how many tasks could be started."""
+        if self._queued:
+            self._appetite.want(room, len(self._crew), now)
 
     def want_nothing(self) -> None:
         if self._queued:
@@ -208,7 +184,7 @@ class Attempts:
                 return started
             self._give(hand, task)
         for _ in range(min(BATCH, room)):
-            if self.kept is not None and self._demand.more(1, len(self._crew), now - self._given_at) == 0:
+            if self.kept is not None and self._appetite.worth(len(self._crew), now) == 0:
                 break
             task = self._again.take(time.monotonic()) or self._take()
             if task is None:
@@ -276,8 +252,9 @@ class Attempts:
         assert self.kept is not None
         task.attempts += 1
         task.slot = self._places[hand.worker.n]
-        self._given_at = time.monotonic()
-        attempt = Attempt(task, hand.worker, self._given_at)
+        now = time.monotonic()
+        self._appetite.given(now)
+        attempt = Attempt(task, hand.worker, now)
         self._begin(attempt)
         self.kept.give(hand, attempt)
 
@@ -334,7 +311,6 @@ class Attempts:
         seconds = said.seconds if said.verb is Verb.LATER else None
         code = {Verb.DONE: 0, Verb.FAILED: 1, Verb.LATER: LATER}[said.verb]
         self._answered = True
-        self._demand.answered(attempt.active(now))
         self._conclude(attempt, EXITED._replace(code=code), now, hand=hand, lives=True, content=content, wait=seconds)
         assert self.kept is not None
         self.kept.over(hand, now)
@@ -372,7 +348,7 @@ class Attempts:
             left = left._replace(code=left.code or NO_ROOM)
         active = attempt.active(now)
         self.counts.note(attempt, outcome, again, by_kernel, now)
-        self._usual = active if self._usual is None else self._usual + WEIGHT * (active - self._usual)
+        self._appetite.finished(active, answered=lives)
         peak_known = not self._reports.is_bound(left.peak)
         said = (
             b""
@@ -427,7 +403,7 @@ class Attempts:
 
     def _fate(self, task: Task, end: End) -> None:
         """Tell the source what became of its task."""
-        self._warned.discard(task.number)
+        self._brokers.answered(task.number)
         if end.outcome is Outcome.DONE:
             self._job.source.done(task, end.result)
             return
@@ -449,24 +425,11 @@ class Attempts:
         if source.patience is not None:
             for task in self._again.stale(now - source.patience):
                 self._return(task)
-            self._mind_deadlines(now)
-        self._mind_trouble(now)
+        if self._queued:
+            self._brokers.look(self._now.values(), now)
         if self.kept is not None:
             over = self._halting.over or (self.over and not self._now)
             self.kept.trim(verdict, slots, now, over=over)
-
-    def _mind_trouble(self, now: float) -> None:
-        """No tasks come: it is said, unless it is over in a moment; and when they come again."""
-        trouble = self._job.source.trouble
-        if not trouble:
-            if self._troubled:
-                self._teller.say("the queue answers again")
-            self._trouble_at, self._troubled = None, False
-        elif self._trouble_at is None:
-            self._trouble_at = now
-        elif now - self._trouble_at > TROUBLED and not self._troubled:
-            self._troubled = True
-            self._teller.say(trouble)
 
     def look_due(self) -> float:
         return self.kept.due() if self.kept is not None else math.inf
@@ -478,25 +441,6 @@ class Attempts:
     def _deadline(self, worker: Worker) -> float | None:
         attempt = self._now.get(worker.n)
         return self._job.source.deadline(attempt.task) if attempt is not None else None
-
-    def _mind_deadlines(self, now: float) -> None:
-        """Who stands for as long as the broker waits for an answer is ended, whoever wants it to stand: its task goes
-        back in time. Of who runs for longer people are told."""
-        grace = self._job.settings.grace
-        for attempt in self._now.values():
-            task, worker = attempt.task, attempt.worker
-            deadline = self._job.source.deadline(task)
-            if deadline is None or now < deadline - grace:
-                continue
-            if worker.state is WorkerState.PAUSED:
-                stood = worker.paused_in_all(now)
-                self._actor.end({worker: Why(Reason.PATIENCE, reading=stood, line=stood)}, now)
-            elif now >= deadline and task.number not in self._warned and worker.state is not WorkerState.ENDING:
-                self._warned.add(task.number)
-                self._teller.say(
-                    f"{task_name(task)} runs for longer than its broker waits for an answer: others may be given it, "
-                    "too; raise consumer_timeout at the broker and in the URL"
-                )
 
     def leave(self) -> None:
         """The run is over: what is not done goes back where it came from."""

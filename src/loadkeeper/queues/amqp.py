@@ -59,6 +59,7 @@ LOWER = 0.75
 """The prefetch is lowered where less than this share of it is wanted, ..."""
 SETTLED = 0.5
 """... at most each so many seconds: it costs three round trips."""
+CHUNK = 1 << 16
 BATCH = 500
 """Messages that are published before their confirmations are waited for."""
 BLOCKED = 1.0
@@ -93,7 +94,7 @@ class Amqp(Broker):
         self._tag: str | None = None
         self._prefetch = self._wanted = 0
         self._lowered_at = 0.0
-        self._held: set[Delivery] = set()
+        self._held: dict[Delivery, None] = {}  # that are not answered, in the order in which they came
         self._arrived: list[Delivery] = []
         self._cancelled = False
         self._tick_at = 0.0
@@ -135,6 +136,7 @@ class Amqp(Broker):
             },
         )
         connection.connect()
+        _read_ahead(connection)
         return connection
 
     def _check_version(self, server: Mapping[str, Any]) -> None:
@@ -220,7 +222,7 @@ class Amqp(Broker):
             past=Past(need=_whole(headers.get(f"{MADE}need"))),
             fields=message,
         )
-        self._held.add(delivery)
+        self._held[delivery] = None
         self._arrived.append(delivery)
 
     def receive(self) -> list[Delivery]:
@@ -233,16 +235,16 @@ class Amqp(Broker):
     def _drain(self) -> None:
         if self._takes is None:
             raise Unreachable(f"{self.shown}: it is not connected")
-        while True:
-            try:
-                self._takes.drain_events(timeout=0)
-            except TimeoutError:
-                return
+        transport, heard = self._takes.transport, self._takes.on_inbound_frame
+        with contextlib.suppress(TimeoutError), transport.having_timeout(0):
+            while True:  # as drain_events does, which sets the time-out anew for every frame
+                heard(transport.read_frame())
 
     def settle(self, answers: deque[Answer]) -> None:
         with self._faults():
             if any(answer.fate is Fate.BACK and not answer.delivery.lost for answer in answers):
                 self._recover()  # nobody is told that a queue was deleted of which he takes nothing at the moment
+            self._acknowledge(answers)
             waiting: list[Answer] = []
             try:
                 while answers:
@@ -250,7 +252,7 @@ class Amqp(Broker):
                     try:
                         if not answer.delivery.lost:
                             self._settle(answer)
-                        self._held.discard(answer.delivery)
+                        self._held.pop(answer.delivery, None)
                     except Blocked:
                         waiting.append(answer)
                     answers.popleft()
@@ -258,6 +260,26 @@ class Amqp(Broker):
                 answers.extend(waiting)
             if not waiting:
                 self.trouble = ""
+
+    def _acknowledge(self, answers: deque[Answer]) -> None:
+        """Those that are done, and nothing else is to be said of: as far as there is no older one, all at once."""
+        plain = {
+            answer.delivery.token: answer
+            for answer in answers
+            if answer.fate is Fate.DONE and not answer.delivery.lost and not answer.delivery.result
+        }
+        last = None
+        for delivery in self._held:  # in the order in which they came
+            if delivery.token not in plain:
+                break
+            last = delivery.token
+        if last is None:
+            return
+        self._channel.basic_ack(last, multiple=True)
+        for token in [token for token in plain if token <= last]:
+            answer = plain[token]
+            del self._held[answer.delivery]
+            answers.remove(answer)
 
     def _settle(self, answer: Answer) -> None:
         """Raises Blocked: the broker takes nothing for the moment."""
@@ -581,6 +603,28 @@ def _get(channel: Any, queue: str, count: int) -> Iterator[Any]:
 
 
 # ---------------------------------------------------------------------------------------------------------- connections
+
+
+class Ahead:
+    """Reads what the socket has, and hands on what is asked for: a frame is three reads."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._chunk, self._place = b"", 0
+
+    def recv(self, size: int) -> bytes:
+        if self._place == len(self._chunk):
+            self._chunk, self._place = self._socket.recv(CHUNK), 0
+        found = self._chunk[self._place : self._place + size]
+        self._place += len(found)
+        return found
+
+
+def _read_ahead(connection: "amqp.Connection") -> None:
+    """Where py-amqp does not do so itself, as it does with TLS. Whoever waits must drain first."""
+    transport = connection.transport
+    if getattr(transport, "_quick_recv", None) == transport.sock.recv:
+        transport._quick_recv = Ahead(transport.sock).recv
 
 
 def _channel(connection: "amqp.Connection") -> Any:

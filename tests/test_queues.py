@@ -3,6 +3,7 @@
 import os
 import time
 from collections import deque
+from random import Random
 
 import pytest
 from support.gearmand import Gearmand
@@ -235,3 +236,52 @@ def test_an_answer_that_comes_too_late_is_counted(taker, other, url):
     other.answer(done(again))
     taker.answer(done(one))
     assert (taker.broker.late, other.broker.late) == (1, 0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_is_wanted_and_answered_in_whatever_order_nothing_is_forgotten(taker, other, seed):
+    """By the end everything that was put is done, and nobody waits for a task that is there."""
+    chance = Random(seed)
+    held = {taker: [], other: []}
+    done_ones, put_ones = [], 0
+    for _ in range(250):
+        who, step = chance.choice((taker, other)), chance.random()
+        if step < 0.25:
+            count = chance.choice((1, 1, 1, 5))
+            put(who, *(b"%d" % number for number in range(put_ones, put_ones + count)))
+            put_ones += count
+        elif step < 0.7:
+            who.broker.want(chance.choice((0, 1, 1, 3, 8)))
+            held[who] += who.broker.receive()
+        elif held[who]:
+            chance.shuffle(held[who])
+            some = [held[who].pop() for _ in range(chance.randint(1, len(held[who])))]
+            backs = [chance.random() < 0.1 for _ in some]
+            who.answer(*(Answer(one, Fate.BACK) if back else done(one) for one, back in zip(some, backs, strict=True)))
+            done_ones += [one.payload for one, back in zip(some, backs, strict=True) if not back]
+    deadline = time.monotonic() + 20
+    while len(done_ones) < put_ones and time.monotonic() < deadline:
+        for who in (taker, other):
+            who.broker.want(2)
+            found = held[who] + who.broker.receive()
+            held[who] = []
+            who.broker.tend(time.monotonic())
+            who.answer(*map(done, found))
+            done_ones += [one.payload for one in found]
+    assert sorted(map(int, done_ones)) == list(range(put_ones))
+
+
+def test_what_comes_when_many_have_been_answered_and_nothing_waits_is_noticed(taker, other):
+    put(other, *(b"%d" % number for number in range(12)))
+    taker.answer(*map(done, taker.take(12)))
+    assert taker.take(1, 0.5) == []
+    taker.broker.want(1)
+    for _ in range(50):
+        assert taker.broker.receive() == []
+        time.sleep(0.005)
+    put(other, b"late")
+    deadline = time.monotonic() + 5
+    while not (found := taker.broker.receive()):
+        assert time.monotonic() < deadline, "nobody was told"
+        time.sleep(0.005)
+    taker.answer(*map(done, found))

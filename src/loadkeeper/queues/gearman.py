@@ -215,7 +215,7 @@ class Gearman(Broker):
             elif packet.kind == Kind.NO_JOB:
                 server.news = False
                 spare = sum(one.held is None and not one.asked for one in server.links)
-                if spare > SPARE:
+                if spare > SPARE and any(one.asleep for one in server.links):  # who is awake is told of no job
                     link.connection.close()
                     server.links.remove(link)
                     return

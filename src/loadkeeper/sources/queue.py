@@ -253,7 +253,7 @@ class Queue(Source):
                 self.trouble = broker.trouble
                 self._wake()
             if not found:
-                self._wait(broker)
+                self._wait(broker, wanted)
 
     def _tell(self) -> None:
         """What became of tasks, and how far they are. What the broker was not told stays for the next connection."""
@@ -350,13 +350,13 @@ class Queue(Source):
         if self._broker.rescues and self._buried and self._wanted and not self._ready:
             self._broker.requeue(fits=self._capacity)
 
-    def _wait(self, broker: Broker) -> None:
+    def _wait(self, broker: Broker, wanted: int) -> None:
         """Until something comes, or is due. While there are tasks ready, what comes next is gathered for a moment: two
         threads that wake each other for every single task get in each other's way."""
         if self._ready:
             time.sleep(GATHER)
         with self._lock:
-            if self._answers or self._sayings or self._closing:
+            if self._answers or self._sayings or self._closing or self._wanted != wanted:
                 return
             self._asleep = True
         due = min(broker.due(time.monotonic()), self._count_at, self._keep_at if broker.keep_every else self._count_at)

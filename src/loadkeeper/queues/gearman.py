@@ -41,6 +41,7 @@ ANSWER = 10.0
 """Seconds that a server may take to say that it has a job."""
 AGAIN, LONGEST = 0.2, 30.0
 """Seconds until a server that is down is tried again, doubled up to the longest."""
+MOST_ASKING = 64
 SPARE = 4
 """Connections without a job that are kept for the next."""
 STEPS = 1000
@@ -85,6 +86,7 @@ class Server:
         self.links: list[Link] = []
         self.control: Connection | None = None
         self.news = True  # there may be jobs
+        self.window = 1  # connections that may ask for a job at once: doubled by each that gets one
         self.fault = ""
         self.again_at = 0.0
         self.failures = 0
@@ -166,13 +168,14 @@ class Gearman(Broker):
                 yield server
 
     def _hunt(self) -> None:
-        """Ask for as many jobs as are wanted, on connections that hold none."""
-        asked = sum(link.asked for server in self._servers for link in server.links)
+        """Ask for as many jobs as are wanted, on connections that hold none; but not on sixty at once for a single
+        job: a server that is connected to so often in a moment lets some wait for a second."""
+        asked = {server: sum(link.asked for link in server.links) for server in self._servers}
         for server in self._up():
             try:
-                while server.news and asked < self._wanted:
+                while server.news and asked[server] < server.window and sum(asked.values()) < self._wanted:
                     self._idle(server).grab()
-                    asked += 1
+                    asked[server] += 1
             except OSError as error:
                 self._went(server, error)
 
@@ -212,8 +215,9 @@ class Gearman(Broker):
                 handle, _, unique, payload = packet.words(4)
                 link.asked, link.held = False, self._delivery(server, link, handle, unique, payload)
                 found.append(link.held)
+                server.window = min(MOST_ASKING, 2 * server.window)
             elif packet.kind == Kind.NO_JOB:
-                server.news = False
+                server.news, server.window = False, 1
                 spare = sum(one.held is None and not one.asked for one in server.links)
                 if spare > SPARE and any(one.asleep for one in server.links):  # who is awake is told of no job
                     link.connection.close()

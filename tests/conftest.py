@@ -119,6 +119,7 @@ GENTLE = (
     "test_resume_and_results",
     "test_run_ends",
     "test_run_list",
+    "test_serve",
     "test_sense_node",
     "test_sense_readings",
     "test_sense_windows",

@@ -6,13 +6,18 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.gearmand import Gearmand
-from support.program import wait_until
+from support.memory_group import memory_group, parent
+from support.pages import blocks
+from support.program import Program, wait_until
 from support.servers import RedisServer
 
-from loadkeeper import Queue
+from loadkeeper import LoadkeeperError, ProcessManager, Queue, UsageError
+from loadkeeper.queues.spool import Spool
 
 KINDS = ("spool", "redis", "gearman", "amqp")
 KEPT = """
@@ -515,3 +520,133 @@ def test_a_failing_worker_does_not_bury_a_queue_in_a_minute(program, spool):
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
         assert 20 <= queue.backlog().buried < 40
+
+
+# ------------------------------------------------------------------------------------------------------ several servers
+
+
+def test_two_gearmands_share_and_one_of_them_dies(program, tmp_path):
+    one, two = Gearmand(tmp_path / "one"), Gearmand(tmp_path / "two")
+    try:
+        url = f"gearman://127.0.0.1:{one.port},127.0.0.1:{two.port}/work"
+        for server, payloads in ((one, "abc"), (two, "def")):
+            with Queue(server.url("work")) as queue:
+                queue.put(*payloads)
+        with Queue(url) as queue:
+            assert queue.backlog().waiting == 6
+        process = program.start("run", "--queue", url, "--quiet", "-j", "2", "sh", "-c", "echo {}")
+        lines = sorted(process.stdout.readline() for _ in range(6))
+        assert lines == [f"{letter}\n".encode() for letter in "abcdef"]
+        one.kill()
+        with Queue(two.url("work")) as queue:
+            queue.put("g")
+        assert process.stdout.readline() == b"g\n"
+        assert b"one of its servers is down" in process.stderr.readline()
+        one.begin()
+        with Queue(one.url("work")) as queue:
+            queue.put("h")
+        assert process.stdout.readline() == b"h\n"
+        process.terminate()
+        assert process.wait(20) == 143
+    finally:
+        one.close()
+        two.close()
+
+
+# ------------------------------------------------------------------------------------------------------ in programs
+
+
+def test_a_queue_in_a_program(spool, here):
+    with Queue(spool) as queue:
+        key, _ = queue.put("a", b"b", keys=["mine"])
+        assert key == "mine"
+        with queue.take(1) as task:
+            assert (task.payload, task.key, task.again) == (b"a", "mine", False)
+        with pytest.raises(ZeroDivisionError), queue.take(1):
+            raise ZeroDivisionError
+        task = queue.take(1)
+        assert (task.payload, task.again) == (b"b", True)
+        task.bury("no use")
+        with pytest.raises(LoadkeeperError, match="answered already"):
+            task.done()
+        assert queue.take(0.1) is None
+        assert queue.peek(buried=True)[0].burial.why == "no use"
+        assert queue.requeue() == 1
+        for task in queue:
+            task.done()
+            break
+        assert queue.backlog() == (0, 0, 0)
+
+
+def test_a_run_of_a_program_takes_from_a_queue(spool, here):
+    with Queue(spool) as queue:
+        queue.put(*map(str, range(5)))
+    said = []
+    outcome = ProcessManager(
+        ["echo", "got", "{}"], queue=spool, until_empty=True, output=lambda task, out, err: said.append(out)
+    ).manage()
+    assert (outcome.done, outcome.error) == (5, False)
+    assert sorted(said) == [f"got {n}\n".encode() for n in range(5)]
+    with pytest.raises(UsageError, match="recycle is for kept workers"):
+        ProcessManager("true", queue=spool, recycle={"tasks": 3})
+    with pytest.raises(UsageError, match="each names the tasks"):
+        ProcessManager("true", queue=spool, tasks=3)
+    with pytest.raises(LoadkeeperError, match="is not there; make it"):
+        ProcessManager("true", queue="spool:/nowhere/at/all").manage()
+
+
+def test_the_python_on_the_page(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    page = Path(__file__).parents[1] / "docs" / "queues.md"
+    exec(compile(blocks(page)[0].code, str(page), "exec"), {})
+    assert "b'a.wav'" in capsys.readouterr().out
+
+
+class Nowhere(Spool):
+    """A broker of somebody else's package."""
+
+    def __init__(self, text):
+        super().__init__(text.replace("nowhere:", "spool:"))
+
+
+def test_a_broker_of_another_package(monkeypatch, tmp_path):
+    point = SimpleNamespace(name="nowhere", load=lambda: Nowhere)
+    found = {"loadkeeper.sources": [point]}
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: found.get(group, []))
+    with Queue(f"nowhere:{tmp_path}/q") as queue:
+        queue.put("x")
+        assert queue.backlog().waiting == 1
+    with pytest.raises(UsageError, match="nothing here knows queues of elsewhere:"):
+        Queue("elsewhere:x")
+
+
+# ----------------------------------------------------------------------------------------------------------- never fits
+
+
+@pytest.mark.skipif(parent() is None, reason="needs root and a memory controller of version 1")
+def test_what_never_fits_on_a_small_node_is_done_by_a_bigger_one(program, spool, tmp_path, tmp_path_factory):
+    grow = tmp_path / "grow.py"
+    grow.write_text(
+        "import sys, time\nheld = []\n"
+        "for _ in range(int(sys.argv[1])):\n    held.append(b'x' * (1 << 20)); time.sleep(0.002)\n"
+        "print('held', sys.argv[1])\n"
+    )
+    words = ["--queue", spool, "--cpu", "off", sys.executable, str(grow)]
+    with memory_group(256 << 20) as group, Queue(spool) as queue:
+        queue.put("400")
+        small = Program(tmp_path_factory.mktemp("n"), group.prefix)
+        run = small.start("run", "--memory", "15%", *words)
+        wait_until(lambda: queue.backlog().buried == 1, 60, "it is not buried")
+        (found,) = queue.peek(buried=True)
+        assert "never fits here" in found.burial.why
+        assert found.burial.need > 256 << 20
+        time.sleep(11)  # it does not take it again itself
+        queue.put("20")
+        wait_until(lambda: small.ask().runs[0].tasks.done == 1, 20, "the small node does nothing more")
+        assert queue.backlog().buried == 1
+        process = program.start("run", "--quiet", *words)
+        assert process.stdout.readline() == b"held 400\n"
+        run.terminate()
+        assert run.wait(20) == 143
+        small.close()
+        assert group.oom_kills() == 0

@@ -39,8 +39,10 @@ TOLD = 10.0
 """Seconds at the end in which the broker must be told the rest."""
 REMEMBERED = 10_000
 """Tasks whose past is remembered when they have left us unharmed, and answers that could not be told."""
-RESCUE = 30.0
+RESCUE = 10.0
 """Seconds between two looks for buried tasks that were too big for another node, while there is nothing to do."""
+BIGGER = 1.25
+"""Times what one task can have here that another node must be able to give one that never fits here."""
 LONGEST_WAIT = 5.0
 GATHER = 0.002
 """Seconds for which answers and wishes are gathered while there are tasks ready."""
@@ -148,7 +150,12 @@ class Queue(Source):
         self._answer(task, Fate.BACK)
 
     def bury(self, task: Task, burial: Burial) -> None:
-        told = Buried(burial.why, burial.said, task.attempts, burial.need, socket.gethostname(), time.time())
+        need = burial.need
+        if need is not None and self._capacity is not None:
+            need = max(
+                need, int(BIGGER * self._capacity)
+            )  # what it held when it was ended says only what it needs more
+        told = Buried(burial.why, burial.said, task.attempts, need, socket.gethostname(), time.time())
         self._answer(task, Fate.BURIED, burial=told)
 
     def _answer(self, task: Task, fate: Fate, result: bytes = b"", burial: Buried | None = None) -> None:

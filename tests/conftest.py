@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.plain import open_directory
 from support.program import Program
-from support.servers import Rabbit
+from support.servers import Rabbit, shared
 
 
 @pytest.fixture
@@ -58,11 +58,15 @@ def apart(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def rabbit(tmp_path_factory):
-    """RabbitMQ, for all tests of a session: each takes a queue of its own."""
-    made = Rabbit(tmp_path_factory.mktemp("rabbit"))
-    yield made
-    made.close()
+def rabbit(tmp_path_factory, worker_id):
+    """RabbitMQ, for all tests of a session, whichever process they run in: each takes a queue of its own."""
+    if worker_id == "master":
+        made = Rabbit(tmp_path_factory.mktemp("rabbit"))
+        yield made
+        made.close()
+        return
+    with shared(tmp_path_factory.getbasetemp().parent / "rabbit") as made:
+        yield made
 
 
 # ---------------------------------------------------------------------------------------- those that share the machine

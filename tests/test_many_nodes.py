@@ -20,7 +20,7 @@ pytestmark = [
 ]
 MIB = 1 << 20
 SIZES = {"small": 320 * MIB, "middle": 640 * MIB, "big": 1024 * MIB}
-TASKS = 170
+TASKS = 120
 TASK = """
 import os, sys, time
 held = bytearray(b"x" * (50 << 20))

@@ -4,11 +4,12 @@ import os
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import pytest
 from faults.brokers import TASKS, play
 from support.program import wait_until
-from support.servers import RedisServer
+from support.servers import Rabbit, RedisServer
 
 from loadkeeper import Queue
 
@@ -16,13 +17,28 @@ LONG = 1000
 BATCH = 100
 
 
-def hold(seeds, root, rabbit):
+class Round(NamedTuple):
+    """The RabbitMQ that rounds use, as a user of their own: others would mind what is done to all connections."""
+
+    rabbit: Rabbit
+    user: str
+
+
+@pytest.fixture(scope="module")
+def place(rabbit):
+    user = f"faults{os.getpid()}"
+    rabbit.control("add_user", user, user)
+    rabbit.control("set_permissions", user, ".*", ".*", ".*")
+    return Round(rabbit, user)
+
+
+def hold(seeds, root, place):
     """Three rounds at once: most of their time they wait."""
 
     def one(seed):
         path = root / str(seed)
         path.mkdir()
-        return play(seed, path, rabbit)
+        return play(seed, path, *place)
 
     with ThreadPoolExecutor(3) as pool:
         rounds = list(pool.map(one, seeds))
@@ -45,17 +61,17 @@ def summary(rounds):
 
 
 @pytest.mark.timeout(300)
-def test_twenty_rounds(tmp_path, rabbit):
-    rounds = hold(range(1, 21), tmp_path, rabbit)
+def test_twenty_rounds(tmp_path, place):
+    rounds = hold(range(1, 21), tmp_path, place)
     assert sum(len(one.faults) for one in rounds) >= 20, summary(rounds)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("batch", range(LONG // BATCH))
-def test_a_thousand_rounds(tmp_path, rabbit, batch, record_property):
+def test_a_thousand_rounds(tmp_path, place, batch, record_property):
     first = 10_000 + batch * BATCH
-    record_property("measured", summary(hold(range(first, first + BATCH), tmp_path, rabbit)))
+    record_property("measured", summary(hold(range(first, first + BATCH), tmp_path, place)))
 
 
 # ----------------------------------------------------------------------------------------------------------- RabbitMQ
@@ -79,14 +95,14 @@ def test_a_queue_that_is_deleted_loses_nothing_that_we_hold(program, rabbit, nam
     url = rabbit.url(name)
     with Queue(url) as queue:
         queue.put("a", "b")
-        process = program.start("run", "--queue", url, "-j", "2", "sh", "-c", "sleep 1.5; echo {}")
+        process = program.start("run", "--queue", url, "-j", "2", "sh", "-c", "sleep 60; echo {}")
         running(program, 2)
         rabbit.control("delete_queue", name)
         time.sleep(0.5)
         process.terminate()
         process.communicate(timeout=20)
         wait_until(lambda: queue.backlog().waiting == 2, 10, "they are not put back as copies")
-        process = program.start("run", "--queue", url, "-j", "2", "sh", "-c", "sleep 1.5; echo {}")
+        process = program.start("run", "--queue", url, "-j", "2", "sh", "-c", "sleep 3; echo {}")
         running(program, 2)
         rabbit.control("delete_queue", name)
         wait_until(lambda: program.ask().runs[0].tasks.done == 2, 10, "they are not done")
@@ -125,7 +141,15 @@ def test_credentials_that_are_revoked_and_given_again(program, rabbit, name):
         assert process.wait(20) == 143
 
 
-def test_a_broker_that_is_full_takes_what_is_buried_later(program, rabbit, name):
+def test_a_broker_that_is_full_takes_what_is_buried_later(program, tmp_path_factory, name):
+    rabbit = Rabbit(tmp_path_factory.mktemp("rabbit"))  # of its own: others would mind
+    try:
+        full(program, rabbit, name)
+    finally:
+        rabbit.close()
+
+
+def full(program, rabbit, name):
     url = rabbit.url(name)
     with Queue(url) as queue:
         queue.put(*map(str, range(4)))

@@ -240,7 +240,7 @@ def test_an_answer_that_comes_too_late_is_counted(taker, other, url):
     assert (taker.broker.late, other.broker.late) == (1, 0)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_whatever_is_wanted_and_answered_in_whatever_order_nothing_is_forgotten(taker, other, seed):
     """By the end everything that was put is done, and nobody waits for a task that is there."""
     chance = Random(seed)

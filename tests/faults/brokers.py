@@ -15,7 +15,7 @@ from random import Random
 from support.gearmand import Gearmand
 from support.program import Program
 from support.proxy import Proxy
-from support.servers import RedisServer, Server
+from support.servers import Rabbit, RedisServer, Server
 
 from loadkeeper import LoadkeeperError, Queue
 
@@ -55,8 +55,9 @@ class Round:
     problems: list[str] = field(default_factory=list)
 
 
-def play(seed: int, root: Path, rabbit: Server | None = None) -> Round:
-    """One round; the same seed gives the same tasks and faults again."""
+def play(seed: int, root: Path, rabbit: Rabbit | None = None, user: str = "guest") -> Round:
+    """One round; the same seed gives the same tasks and faults again. ``user``: of RabbitMQ, all of whose connections
+    are ended now and then; its password is its name."""
     chance = Random(seed)
     kind = chance.choice([*KINDS, "amqp"] if rabbit is not None else KINDS)
     round = Round(seed, kind, kept=chance.random() < 0.5)
@@ -64,7 +65,7 @@ def play(seed: int, root: Path, rabbit: Server | None = None) -> Round:
     server = _server(kind, root, rabbit)
     proxy = Proxy(server.port) if server is not None else None
     try:
-        _play(round, chance, root, program, server, proxy)
+        _play(round, chance, root, program, server, proxy, user)
     finally:
         program.close()
         if proxy is not None:
@@ -74,7 +75,7 @@ def play(seed: int, root: Path, rabbit: Server | None = None) -> Round:
     return round
 
 
-def _server(kind: str, root: Path, rabbit: Server | None) -> Server | None:
+def _server(kind: str, root: Path, rabbit: Rabbit | None) -> Server | None:
     if kind == "redis":
         return RedisServer(root / "redis")
     if kind == "gearman":
@@ -83,13 +84,13 @@ def _server(kind: str, root: Path, rabbit: Server | None) -> Server | None:
 
 
 def _play(  # noqa: PLR0913, PLR0917 - what takes part
-    round: Round, chance: Random, root: Path, program: Program, server: Server | None, proxy: Proxy | None
+    round: Round, chance: Random, root: Path, program: Program, server: Server | None, proxy: Proxy | None, user: str
 ) -> None:
     name, log = f"q{round.seed}-{os.urandom(3).hex()}", root / "log"
     url = server.url(name) if server is not None else f"spool:{root}/queue"
     through = url.replace(f":{server.port}/", f":{proxy.port}/") if server is not None and proxy is not None else url
     if round.kind == "amqp":
-        through += "?heartbeat=2s"
+        through = f"{through.replace('guest:guest', f'{user}:{user}')}?heartbeat=2s"
     log.touch()
     worker = root / "w.py"
     worker.write_text(WORKER)
@@ -105,7 +106,7 @@ def _play(  # noqa: PLR0913, PLR0917 - what takes part
         fault = chance.choice(names)
         round.faults.append(fault)
         time.sleep(chance.uniform(0.05, 0.8))
-        process = _inject(fault, chance, root, program, process, server, proxy, words)
+        process = _inject(fault, chance, root, program, process, server, proxy, words, user)
     _await(round, program, process, url, log, began)
     round.seconds = time.monotonic() - began
     _judge(round, process, log)
@@ -120,6 +121,7 @@ def _inject(  # noqa: PLR0913, PLR0917 - what takes part
     server: Server | None,
     proxy: Proxy | None,
     words: Sequence[str],
+    user: str,
 ) -> "subprocess.Popen[bytes]":
     """The process manager that is at work afterwards."""
     lasts = chance.uniform(0.05, 0.8)
@@ -149,7 +151,7 @@ def _inject(  # noqa: PLR0913, PLR0917 - what takes part
         time.sleep(lasts)
         server.begin()
     elif fault == "blocked":
-        _cut_at_the_server(server)
+        _cut_at_the_server(server, user)
     elif proxy is not None:
         _disturb(proxy, fault, lasts)
     return process
@@ -189,10 +191,10 @@ def _redis(server: Server | None, *words: str) -> None:
     client.close()
 
 
-def _cut_at_the_server(server: Server | None) -> None:
-    """RabbitMQ closes all connections itself, as it does before it goes down."""
-    assert server is not None
-    server.control("close_all_connections", "a test")
+def _cut_at_the_server(server: Server | None, user: str) -> None:
+    """RabbitMQ closes connections itself, as it does before it goes down."""
+    assert isinstance(server, Rabbit)
+    server.control("close_all_user_connections", user, "a test")
 
 
 def _await(  # noqa: PLR0913, PLR0917 - what takes part

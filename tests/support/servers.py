@@ -1,11 +1,14 @@
 """Brokers of our own on free ports of 127.0.0.1, each begun, killed and ended by its test."""
 
 import contextlib
+import fcntl
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -185,3 +188,33 @@ class Rabbit(Server):
         super().close()
         self._epmd.terminate()
         self._epmd.wait()
+
+
+class Given(Rabbit):
+    """One that another process has begun, and ends."""
+
+    def __init__(self, root: Path, ports: dict[str, int]) -> None:
+        self.root, self.port = root, ports["port"]
+        self._distribution, self._names = ports["distribution"], ports["names"]
+
+
+@contextlib.contextmanager
+def shared(root: Path) -> Iterator[Rabbit]:
+    """One RabbitMQ for several processes: the first begins it, and ends it when the last has no more use for it."""
+    root.mkdir(exist_ok=True)
+    with open(root / "users", "a+") as users, open(root / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ours = None
+        if not (root / "ports").exists():
+            ours = Rabbit(root / "server")
+            ports = {"port": ours.port, "distribution": ours._distribution, "names": ours._names}
+            (root / "ports").write_text(json.dumps(ports))
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        fcntl.flock(users, fcntl.LOCK_SH)
+        try:
+            yield ours or Given(root / "server", json.loads((root / "ports").read_text()))
+        finally:
+            fcntl.flock(users, fcntl.LOCK_UN)
+            if ours is not None:
+                fcntl.flock(users, fcntl.LOCK_EX)
+                ours.close()

@@ -348,6 +348,21 @@ def test_kept_workers_are_recycled_and_leave_when_idle(program, spool, tmp_path)
         wait_until(lambda: program.ask().runs[0].tasks.done == 2, 10, "no other one comes")
 
 
+@pytest.mark.parametrize("recycle", ["age=0.6s", "memory=60M"])
+def test_kept_workers_are_recycled_by_age_and_memory(program, spool, tmp_path, recycle):
+    worker = tmp_path / "w.py"
+    worker.write_text(
+        "import os, time\nfrom loadkeeper.worker import tasks\nheld = []\n"
+        "for t in tasks(): held.append(b'x' * (20 << 20)); time.sleep(0.25); print(os.getpid())\n"
+    )
+    with Queue(spool) as queue:
+        queue.put(*map(str, range(8)))
+        words = ["-j", "1", "--kept", "--recycle", recycle, sys.executable, str(worker)]
+        pids = done(run(program, spool, *words)).split()
+        assert len(pids) == 8
+        assert 2 <= len(set(pids)) <= 5
+
+
 def test_a_kept_worker_that_does_not_keep_to_the_protocol(program, spool, tmp_path):
     worker = script(
         tmp_path,

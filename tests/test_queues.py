@@ -1,16 +1,18 @@
 """One contract for every queue, against the real servers: what is taken is answered once, or comes again."""
 
 import os
+import sqlite3
 import time
 from collections import deque
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 from support.gearmand import Gearmand
 from support.servers import RedisServer
 from support.waiting import until
 
-from loadkeeper.queues.broker import Answer, Burial, Fate, Message, Past
+from loadkeeper.queues.broker import Answer, Burial, Fate, Message, Past, QueueError
 from loadkeeper.queues.registry import broker_of
 
 KINDS = ("spool", "redis", "gearman", "amqp")
@@ -137,8 +139,6 @@ def test_what_somebody_held_who_is_gone_comes_to_somebody_else(taker, other):
     assert len(held) == 2
     taker.close()
     if taker.broker.shown.startswith("spool:"):  # it lives as long as its process: here, the lease is taken away
-        import sqlite3
-
         with sqlite3.connect(taker.broker.shown.partition(":")[2]) as database:
             database.execute("UPDATE owner SET boot = 'another'")
     again = other.take(2, 20)
@@ -287,3 +287,26 @@ def test_what_comes_when_many_have_been_answered_and_nothing_waits_is_noticed(ta
         assert time.monotonic() < deadline, "nobody was told"
         time.sleep(0.005)
     taker.answer(*map(done, found))
+
+
+def test_a_broker_that_is_too_old_is_said():
+    amqp = broker_of("amqp://127.0.0.1/q")
+    amqp._check_version({"product": "RabbitMQ", "version": "3.10.8"})
+    with pytest.raises(QueueError, match=r"RabbitMQ 3\.6\.1 is too old"):
+        amqp._check_version({"product": "RabbitMQ", "version": "3.6.1"})
+    redis = broker_of("redis://127.0.0.1/s")
+    redis._client = SimpleNamespace(ping=lambda: True, info=lambda _: {"redis_version": "5.0.14"})
+    with pytest.raises(QueueError, match=r"Redis 5\.0\.14 is too old"):
+        redis._check_version()
+    redis._client = None
+
+
+def test_a_file_that_is_no_spool_and_one_of_another_version(tmp_path):
+    (tmp_path / "text").write_text("no database at all, but long enough to be taken for one" * 20)
+    with sqlite3.connect(tmp_path / "other") as database:
+        database.execute("CREATE TABLE mine (a)")
+    with sqlite3.connect(tmp_path / "newer") as database:
+        database.execute("PRAGMA user_version=9")
+    for name, said in (("text", "give the path of a queue"), ("other", "no queue of ours"), ("newer", "version 9")):
+        with pytest.raises(QueueError, match=said):
+            broker_of(f"spool:{tmp_path}/{name}").connect()

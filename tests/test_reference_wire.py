@@ -154,7 +154,7 @@ def test_twenty_workers_of_all_kinds(runs, log):
         line = log.line(str(n), 6, SLEEP, *(w for w in words if w != "shell"), client=client if n > 10 else PYTHON)
         commands.append(f"{line}; true" if "shell" in words else line)
     small = ("-j", "20", "--memory-need", "20M")
-    process = begin(runs, commands, "--sigterm-blocking", "--grace", "6", *small)
+    process = begin(runs, commands, "--sigterm-blocking", "--grace", "11", *small)
     wait_until(lambda: started(log, 20), 40, "they do not run")
     every = {str(n) for n in range(1, 21)}
     assert runs.steer(Want.PAUSE, "r")

@@ -200,21 +200,27 @@ class Given(Rabbit):
 
 @contextlib.contextmanager
 def shared(root: Path) -> Iterator[Rabbit]:
-    """One RabbitMQ for several processes: the first begins it, and ends it when the last has no more use for it."""
+    """One RabbitMQ for several processes: the first begins it, the last ends it, whichever that is."""
     root.mkdir(exist_ok=True)
+    told = root / "told"
     with open(root / "users", "a+") as users, open(root / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        ours = None
-        if not (root / "ports").exists():
+        if not told.exists():
             ours = Rabbit(root / "server")
+            assert ours.process is not None
             ports = {"port": ours.port, "distribution": ours._distribution, "names": ours._names}
-            (root / "ports").write_text(json.dumps(ports))
-        fcntl.flock(lock, fcntl.LOCK_UN)
+            told.write_text(json.dumps(ports | {"server": ours.process.pid, "epmd": ours._epmd.pid}))
+        known = json.loads(told.read_text())
         fcntl.flock(users, fcntl.LOCK_SH)
+        fcntl.flock(lock, fcntl.LOCK_UN)
         try:
-            yield ours or Given(root / "server", json.loads((root / "ports").read_text()))
+            yield Given(root / "server", known)
         finally:
-            fcntl.flock(users, fcntl.LOCK_UN)
-            if ours is not None:
-                fcntl.flock(users, fcntl.LOCK_EX)
-                ours.close()
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                told.unlink()
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(known["server"], signal.SIGTERM)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(known["epmd"], signal.SIGTERM)

@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
+from support.gearmand import Gearmand
 from support.plain import open_directory
 from support.program import Program
-from support.servers import Rabbit, shared
+from support.servers import Rabbit, RedisServer, shared
 
 
 @pytest.fixture
@@ -53,6 +54,20 @@ def apart(tmp_path_factory, monkeypatch):
     made = Program(tmp_path_factory.mktemp("apart") / "p")
     for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
         monkeypatch.setenv(name, made.environment[name])
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory):
+    made = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def gearmand(tmp_path_factory):
+    made = Gearmand(tmp_path_factory.mktemp("gearmand"))
     yield made
     made.close()
 

@@ -1,6 +1,7 @@
 """Past moments and other nodes, as a user asks for them after real runs."""
 
 import json
+import re
 import time
 from datetime import datetime
 from random import Random
@@ -35,6 +36,8 @@ def past(program, tmp_path):
     words = ["--workers-memory", "500M", "--cpu", "off", "python3", str(script), "{}", "0.8"]
     done = program.call("run", "--name", "past", *words, ":::", *sizes)
     assert done.returncode == 0, done.stderr
+    found = re.search(rb"(\d+) given back", done.stderr)
+    program.given_back = int(found[1]) if found else 0
     wait_until(lambda: program.ask() is None, 10, "the load manager stays")
     return program
 
@@ -57,10 +60,10 @@ def test_any_moment_is_explained_with_what_would_have_changed_it(past):
 
 def test_what_if_after_a_real_run(past, tmp_path):
     told = json.loads(past.call("replay", "past", "--with", "memory=+1G", "--json").stdout)
-    # Near the limits one worker is ended in the play and not in the run, or the other way round: that is its work
-    # once more, of 0.8 s and what it waits, and no fault of the play.
-    once_more = 1.0 * max(1, told["ended_as_it_was"])
-    assert abs(told["played"] - told["real"]) < 0.15 * told["real"] + once_more, "the play is far from what happened"
+    # Where as many are ended in the play as in the run, it may be 25 % off. Near the limits one is ended in one of the
+    # two alone, and does its work of 0.8 s once more; that is no fault of the play.
+    once_more = 1.0 * abs(told["ended_as_it_was"] - past.given_back)
+    assert abs(told["played"] - told["real"]) < 0.25 * told["real"] + once_more, "the play is far from what happened"
     assert told["least"] <= told["likely"] <= told["most"]
     said = past.call("replay", "--with", "jobs=1").stdout.decode()
     assert "it took " in said

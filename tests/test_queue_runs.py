@@ -44,20 +44,6 @@ for task in tasks():
 """
 
 
-@pytest.fixture(scope="module")
-def redis_server(tmp_path_factory):
-    made = RedisServer(tmp_path_factory.mktemp("redis"))
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def gearmand(tmp_path_factory):
-    made = Gearmand(tmp_path_factory.mktemp("gearmand"))
-    yield made
-    made.close()
-
-
 def url_of(kind, request, tmp_path):
     if kind == "spool":
         return f"spool:{tmp_path}/queue"

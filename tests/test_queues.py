@@ -8,28 +8,12 @@ from random import Random
 from types import SimpleNamespace
 
 import pytest
-from support.gearmand import Gearmand
-from support.servers import RedisServer
 from support.waiting import until
 
 from loadkeeper.queues.broker import Answer, Burial, Fate, Message, Past, QueueError
 from loadkeeper.queues.registry import broker_of
 
 KINDS = ("spool", "redis", "gearman", "amqp")
-
-
-@pytest.fixture(scope="module")
-def redis_server(tmp_path_factory):
-    made = RedisServer(tmp_path_factory.mktemp("redis"))
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def gearmand(tmp_path_factory):
-    made = Gearmand(tmp_path_factory.mktemp("gearmand"))
-    yield made
-    made.close()
 
 
 @pytest.fixture(params=KINDS)

@@ -16,7 +16,7 @@ from ..program.manager import ProcessManager
 from ..program.outcome import Outcome
 from ..program.progress import Progress
 from ..program.queue import Queue, Taken
-from ..queues.broker import QueueError, Unreachable
+from ..queues.broker import Unreachable
 from ..settings import RunSettings
 from ..units import format_duration
 from .run import run
@@ -59,12 +59,7 @@ def asked(payload: bytes) -> Asked:
     return made
 
 
-class Serve(click.Command):
-    """Has the options of `run`, but for those that say what it is to do."""
-
-
 @click.command(
-    cls=Serve,
     context_settings={"allow_interspersed_args": False},
     options_metavar="[OPTIONS]",
     short_help="Run process managers that are asked for by jobs of a Gearman function.",
@@ -104,7 +99,6 @@ class Server:
         self._manager: ProcessManager | None = None
 
     def serve(self) -> int:
-        code = 0
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
         wait = AGAIN
@@ -122,9 +116,7 @@ class Server:
                 _say(f"{error}; the next try is in {format_duration(wait)}")
                 self._over.wait(wait)
                 wait = min(LONGEST, 2 * wait)
-            except QueueError:
-                raise
-        return code
+        return 0
 
     def _stop(self, number: int, _frame: object) -> None:
         """The job that is at work goes back, so that another node can have it."""

@@ -22,7 +22,6 @@ LARGEST = 256 << 20
 
 class Kind(IntEnum):
     CAN_DO = 1
-    CANT_DO = 2
     PRE_SLEEP = 4
     NOOP = 6
     SUBMIT_JOB = 7

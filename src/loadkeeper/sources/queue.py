@@ -83,9 +83,7 @@ class Queue(Source):
         self._empty = False
         self._closing = False
         self._due_by: float | None = None  # the end of what may be told
-        self.again = 0  # deliveries that somebody had been given before
         self.doubtful = 0  # tasks that are done, of which the broker could not be told
-        self._connected_at = 0.0
         self._keep_at = self._count_at = self._rescue_at = 0.0
         self._thread = threading.Thread(target=self._run, name="queue", daemon=True)
         self._thread.start()
@@ -152,9 +150,7 @@ class Queue(Source):
     def bury(self, task: Task, burial: Burial) -> None:
         need = burial.need
         if need is not None and self._capacity is not None:
-            need = max(
-                need, int(BIGGER * self._capacity)
-            )  # what it held when it was ended says only what it needs more
+            need = max(need, int(BIGGER * self._capacity))  # it needs more than what it held when it was ended
         told = Buried(burial.why, burial.said, task.attempts, need, socket.gethostname(), time.time())
         self._answer(task, Fate.BURIED, burial=told)
 
@@ -212,7 +208,6 @@ class Queue(Source):
             try:
                 self._broker.connect()
                 self._connected()
-                failures = 0 if failures == 0 else 1
                 self._serve()
                 break
             except QueueError as error:
@@ -235,7 +230,6 @@ class Queue(Source):
         self.trouble = ""
         self._keep_at = self._count_at = now
         self._rescue_at = now + RESCUE
-        self._connected_at = now
         self._wake()
 
     def _serve(self) -> None:
@@ -296,7 +290,6 @@ class Queue(Source):
         with self._lock:
             for delivery in found:
                 delivery.at = now
-                self.again += delivery.again
                 fresh |= self._place(delivery, now)
             self._wanted = max(0, self._wanted - len(found))
             self._empty = False

@@ -335,7 +335,7 @@ class Spool(Broker):
                 f"{self.shown}: the directory {os.path.dirname(self._path)} is not there; make it"
             ) from None
         except OSError as error:
-            raise QueueError(f"{self.shown}: {error.strerror}") from error
+            raise QueueError(f"{self.shown}: {error.strerror}; give a path that you may write to") from error
 
 
 @contextlib.contextmanager

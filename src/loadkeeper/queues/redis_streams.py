@@ -280,11 +280,11 @@ class RedisStream(Broker):
         return min(self._claim_at, self._heard_at + BLOCK + SILENT) if self._listening else math.inf
 
     def close(self) -> None:
-        import redis
-
         client, self._client = self._client, None
         self._ear, self._listening = None, False
         if client is not None:
+            import redis
+
             with contextlib.suppress(redis.RedisError, OSError):
                 client.connection_pool.disconnect()
             with contextlib.suppress(redis.RedisError, OSError):
